@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xferlib.nets.fcn import FCN
+from xferlib.nets.fcn import FCN, as_convolution
 
 SLIM = {"widths": (2, 3, 4, 5, 6), "hidden": 7, "hidden_kernel": 3, "padding": 1}
 PAPER = {"widths": (2, 3, 4, 5, 6), "hidden": 7}
@@ -118,7 +118,24 @@ def test_gradients_reach_every_learned_parameter():
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fully_connected_layer_is_a_convolution(bias):
+    linear = torch.nn.Linear(3 * 4 * 4, 5, bias=bias)
+    conv = as_convolution(linear, 4)
+    x = torch.randn(1, 3, 7, 9)
+    with torch.no_grad():
+        found = conv(x)
+        for i in range(4):
+            for j in range(6):
+                expected = linear(x[..., i : i + 4, j : j + 4].flatten(1))
+                assert torch.allclose(found[..., i, j], expected, atol=1e-6)
+    conv.weight.data.zero_()
+    assert linear.weight.any()
+
+
 def test_errors_name_the_value():
+    with pytest.raises(ValueError, match="50 inputs are not a whole number of 4x4 maps"):
+        as_convolution(torch.nn.Linear(50, 2), 4)
     with pytest.raises(ValueError, match="stride 4 "):
         FCN(21, 4)
     with pytest.raises(ValueError, match="3 stages"):

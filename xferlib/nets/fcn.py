@@ -38,6 +38,42 @@ class Deconvolution(nn.ConvTranspose2d):
         self.weight.requires_grad_(learned)
 
 
+def as_convolution(linear: nn.Linear, kernel: int) -> nn.Conv2d:
+    """
+    Turn a fully connected layer that reads a flattened map into a convolution that reads the map.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+        The layer; it reads the ``C * kernel * kernel`` values of a flattened ``(C, kernel, kernel)`` map.
+    kernel : int
+        Side of that map in cells.
+
+    Returns
+    -------
+    nn.Conv2d
+        A convolution with the same weights, copied: on a map of that size it gives the layer's output, on a
+        larger one the output at every position.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are not a whole number of ``kernel`` x ``kernel`` maps.
+
+    References
+    ----------
+    Long, Shelhamer, Darrell, CVPR 2015, section 3.1.
+    """
+    channels, rest = divmod(linear.in_features, kernel * kernel)
+    if rest or not channels:
+        raise ValueError(f"{linear.in_features} inputs are not a whole number of {kernel}x{kernel} maps")
+    conv = nn.Conv2d(channels, linear.out_features, kernel, bias=linear.bias is not None)
+    state = {name: value.clone() for name, value in linear.state_dict().items()}
+    state["weight"] = state["weight"].view_as(conv.weight)
+    conv.load_state_dict(state)
+    return conv
+
+
 class FCN(nn.Module):
     """
     A fully convolutional network on VGG; its defaults are the paper's FCN-8s on VGG-16.
