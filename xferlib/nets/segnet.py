@@ -78,9 +78,7 @@ class SegNet(nn.Module):
         """
         least = 2 ** len(self.encoder)
         if min(image.shape[-2:]) < least:
-            raise ValueError(
-                f"image of {tuple(image.shape[-2:])} pixels; SegNet with this depth needs {least}"
-            )
+            raise ValueError(f"image of {tuple(image.shape[-2:])} pixels; SegNet with this depth needs {least}")
         x, places = image, []
         for stage in self.encoder:
             full = stage(x)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import Generator
+
+from xferlib.data import augment
+
+
+def rng(seed=0):
+    return Generator().manual_seed(seed)
+
+
+def coordinates(height, width):
+    """An image whose red is its row and whose labels are its rows too."""
+    rows = torch.arange(height)[:, None].expand(height, width)
+    return (rows / height).expand(3, -1, -1).clone(), rows.clone()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_image_and_labels_move_together(seed):
+    image, labels = augment.scaled_crop(*coordinates(60, 80), (40, 50), (1.0, 1.0), rng(seed))
+    assert image.shape == (3, 40, 50)
+    assert labels.shape == (40, 50)
+    assert torch.allclose(image[0], labels / 60, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_scaling_moves_both_alike(seed):
+    image, labels = augment.scaled_crop(*coordinates(120, 120), (50, 50), (0.5, 2.0), rng(seed))
+    assert (image[0] * 120 - labels).abs().max() <= 2.5
+
+
+def test_what_is_missing_is_black_and_void():
+    image, labels = augment.scaled_crop(torch.ones(3, 10, 10), torch.zeros(10, 10).long(), (15, 20), (1, 1), rng())
+    assert torch.equal(labels[:10, :10], torch.zeros(10, 10).long())
+    assert (labels[10:] == 255).all() and (labels[:, 10:] == 255).all()
+    assert not image[:, 10:].any() and not image[..., 10:].any()
+
+
+def test_every_window_can_be_drawn():
+    starts = {int(augment.scaled_crop(*coordinates(8, 4), (6, 4), (1, 1), rng(s))[1][0, 0]) for s in range(40)}
+    assert starts == {0, 1, 2}
+
+
+def test_flip_mirrors_both_or_none_about_every_other_time():
+    image, labels = torch.rand(3, 4, 5, generator=rng()), torch.arange(20).view(4, 5)
+    flips = 0
+    for seed in range(200):
+        a, b = augment.flip(image, labels, rng(seed))
+        mirrored = not torch.equal(b, labels)
+        assert torch.equal(a, image.flip(-1) if mirrored else image)
+        assert torch.equal(b, labels.flip(-1) if mirrored else labels)
+        flips += mirrored
+    assert 70 < flips < 130
+
+
+def test_relight_stays_in_range_and_strength_zero_changes_nothing():
+    image = torch.rand(3, 16, 16, generator=rng())
+    before = image.clone()
+    bright = torch.stack([augment.relight(image, rng(s), 0.5) for s in range(20)])
+    assert torch.equal(image, before)
+    assert torch.equal(bright, bright.clamp(0, 1))
+    assert bright.mean((1, 2, 3)).std() > 0.02
+    assert torch.allclose(augment.relight(image, rng(), 0), image, atol=1e-6)
+
+
+def test_same_generator_same_sample():
+    sample = torch.rand(3, 40, 40), torch.randint(5, (40, 40))
+    one, two = (augment.scaled_crop(*sample, (20, 20), (0.5, 2), rng(3)) for _ in range(2))
+    assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
+
+
+@pytest.mark.parametrize("scales", [(0, 1), (2, 1), (-1, 1)])
+def test_refuses_scales_that_make_no_sense(scales):
+    with pytest.raises(ValueError, match="scales"):
+        augment.scaled_crop(*coordinates(4, 4), (2, 2), scales, rng())

@@ -1,0 +1,109 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xferlib.losses.segmentation import class_weights, cross_entropy, pixel_counts
+
+
+def test_two_pixels_by_hand():
+    # Logits ln 1 and ln 3: probabilities 1/4 and 3/4.
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    labels = torch.tensor([[[0, 1]]])
+    expected = (math.log(4) + math.log(4 / 3)) / 2
+    assert cross_entropy(logits, labels).item() == pytest.approx(expected)
+
+
+def test_weighted_by_hand():
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1).expand(1, 2, 1, 3)
+    labels = torch.tensor([[[0, 1, 255]]])
+    expected = (5 * math.log(4) + 2 * math.log(4 / 3)) / 7
+    assert cross_entropy(logits, labels, torch.tensor([5.0, 2.0])).item() == pytest.approx(expected)
+
+
+def test_the_size_of_the_weights_does_not_matter():
+    logits, labels = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    weights = torch.tensor([0.001, 0.002, 0.003])
+    torch.testing.assert_close(cross_entropy(logits, labels, weights), cross_entropy(logits, labels, 1e4 * weights))
+    torch.testing.assert_close(cross_entropy(logits, labels, torch.full((3,), 7.0)), cross_entropy(logits, labels))
+
+
+def test_it_is_pytorchs_where_something_is_labelled():
+    logits, labels = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    labels[0, :3] = 255
+    expected = F.cross_entropy(logits, labels, ignore_index=255)
+    torch.testing.assert_close(cross_entropy(logits, labels), expected)
+
+
+@given(fill=st.floats(-1e4, 1e4))
+def test_void_pixels_have_no_say(fill):
+    logits = torch.arange(24.0).view(1, 2, 3, 4).sin()
+    labels = torch.arange(12).view(1, 3, 4) % 2
+    labels[0, 1] = 255
+    changed = logits.clone()
+    changed[:, :, 1] = fill
+    assert cross_entropy(changed, labels) == cross_entropy(logits, labels)
+    kept = torch.tensor([0, 2])
+    torch.testing.assert_close(cross_entropy(logits, labels), cross_entropy(logits[:, :, kept], labels[:, kept]))
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0])])
+def test_all_void_is_zero_with_a_gradient_of_zero(weights):
+    logits = torch.randn(1, 2, 3, 3, requires_grad=True)
+    loss = cross_entropy(logits, torch.full((1, 3, 3), 255), weights)
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_gradients():
+    logits = torch.randn(2, 3, 2, 2, dtype=torch.double, requires_grad=True)
+    labels = torch.tensor([[[0, 1], [2, 255]], [[1, 1], [255, 0]]])
+    weights = torch.tensor([1.0, 3.0, 0.5], dtype=torch.double)
+    assert torch.autograd.gradcheck(lambda x: cross_entropy(x, labels), logits)
+    assert torch.autograd.gradcheck(lambda x: cross_entropy(x, labels, weights), logits)
+
+
+def test_another_void_label():
+    logits, labels = torch.randn(1, 2, 1, 2), torch.tensor([[[0, -1]]])
+    assert cross_entropy(logits, labels, ignore=-1) == cross_entropy(logits[..., :1], labels[..., :1])
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5), (1, 4, 4), (1, 1, 4, 5), (4, 5)])
+def test_shapes_that_do_not_match_are_named(shape):
+    with pytest.raises(ValueError, match=r"\(1, 3, 4, 5\) and labels of shape"):
+        cross_entropy(torch.zeros(1, 3, 4, 5), torch.zeros(shape, dtype=torch.long))
+
+
+def test_pixel_counts_by_hand():
+    labels = torch.tensor([[0, 2, 2], [255, 2, 0]])
+    assert pixel_counts(labels, 4).tolist() == [2, 0, 3, 0]
+
+
+@pytest.mark.parametrize("label", [-1, 4, 254])
+def test_a_label_that_is_no_class_is_named(label):
+    with pytest.raises(ValueError, match=f"label {label} "):
+        pixel_counts(torch.tensor([0, label]), 4)
+
+
+def test_class_weights_by_hand():
+    weights = class_weights(torch.tensor([1, 3, 0]))
+    expected = [1 / math.log(1.02 + 0.25), 1 / math.log(1.02 + 0.75), 1 / math.log(1.02)]
+    assert weights.tolist() == pytest.approx(expected, rel=1e-6)
+    assert class_weights(torch.tensor([5]), c=1.2).item() == pytest.approx(1 / math.log(2.2))
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=2, max_size=20).filter(any))
+def test_class_weights_are_bounded_and_favour_the_rare(counts):
+    weights = class_weights(torch.tensor(counts))
+    assert (1 / math.log(2.02) - 1e-6 <= weights).all() and (weights <= 1 / math.log(1.02) + 1e-3).all()
+    assert (weights[torch.tensor(counts).argsort()].diff() <= 0).all()
+
+
+def test_weights_without_sense_are_refused():
+    with pytest.raises(ValueError, match=r"c is 1\.0"):
+        class_weights(torch.tensor([1]), c=1.0)
+    with pytest.raises(ValueError, match="every count is zero"):
+        class_weights(torch.tensor([0, 0]))

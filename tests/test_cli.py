@@ -1,0 +1,325 @@
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from xferlib import cli, zoo
+from xferlib.data import images
+from xferlib.train import Recipe, recipes
+from xferlib.train import recipe as running
+
+PALETTE = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
+
+
+class Dark(nn.Module):
+    """Class 1 where a pixel is dark, class 0 where it is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] < 2:
+            raise ValueError(f"width {x.shape[-1]} is too small; use 2 or more")
+        bright = self.slope * (x.mean(1, keepdim=True) - 0.5)
+        return torch.cat([bright, -bright], 1)
+
+
+@pytest.fixture
+def shop(monkeypatch, tmp_path):
+    """A zoo with one net, and a place for the results."""
+    nets, palette = ModuleType("xferlib.nets.tiny"), ModuleType("xferlib.data.tiny")
+    nets.Dark, palette.PALETTE = Dark, PALETTE
+    monkeypatch.setattr(Dark, "__module__", nets.__name__)
+    monkeypatch.setitem(sys.modules, nets.__name__, nets)
+    monkeypatch.setitem(sys.modules, palette.__name__, palette)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+
+    def save(name="dark-net", task="segmentation"):
+        zoo.save(
+            Dark(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark"), palette="tiny",
+            recipe=name, seed=0, data="nothing", terms="our own", result={"mean_iu": 0.75, "other": 1},
+            cost={"seconds": 0, "hardware": "none"}, folder="zoo",
+        )  # fmt: skip
+
+    def picture(name, height=5, width=7):
+        generator = torch.Generator().manual_seed(len(name))
+        image = torch.rand(3, height, width, generator=generator).mul(255).round() / 255
+        images.write(tmp_path / name, image)
+        return image
+
+    save()
+    return SimpleNamespace(path=tmp_path, save=save, picture=picture)
+
+
+def _apply(*words) -> int:
+    return cli.main(["apply", "dark-net", "--zoo", "zoo", *map(str, words)])
+
+
+def _written(shop) -> list[str]:
+    return sorted(path.name for path in (shop.path / "out").iterdir())
+
+
+def test_list_shows_a_row_a_net(shop, capsys):
+    shop.save("a-longer-name")
+    assert cli.main(["list", "--zoo", "zoo"]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "task", "chapter", "data", "size", "result"]
+    assert first.split() == ["a-longer-name", "segmentation", "fcn", "nothing", "0.0", "MB", "mean_iu", "0.75"]
+    assert second.startswith("dark-net       segmentation")
+
+
+def test_an_empty_list_says_what_to_do(tmp_path, capsys):
+    assert cli.main(["list", "--zoo", str(tmp_path)]) == 0
+    assert "xferlib train NAME" in capsys.readouterr().out
+
+
+def test_apply_writes_an_indexed_png(shop, capsys):
+    image = shop.picture("pictures/a.png")
+    assert _apply("pictures/a.png", "-o", "out") == 0
+    with Image.open(shop.path / "out" / "a.png") as written:
+        assert written.mode == "P"
+        assert written.getpalette()[:6] == PALETTE.flatten().tolist()
+    assert torch.equal(images.read_labels("out/a.png"), (image.mean(0) < 0.5).long())
+    assert _written(shop) == ["a.png"]
+    assert capsys.readouterr().out == "1 of 1 pictures done: out\n"
+
+
+def test_apply_takes_folders_and_files(shop):
+    for name in ("pictures/a.png", "pictures/b.jpg", "c.png"):
+        shop.picture(name)
+    (shop.path / "pictures" / "notes.txt").write_text("no picture")
+    assert _apply("pictures", "c.png", "c.png", "-o", "out/") == 0
+    assert _written(shop) == ["a.png", "b.png", "c.png"]
+
+
+def test_overlay_lays_the_labels_over_the_picture(shop):
+    image = shop.picture("a.png")
+    assert _apply("a.png", "-o", "out", "--overlay") == 0
+    assert _written(shop) == ["a.png", "a_overlay.png"]
+    overlay = images.read("out/a_overlay.png")
+    colour = torch.from_numpy(PALETTE / 255.0).float()[images.read_labels("out/a.png")].permute(2, 0, 1)
+    torch.testing.assert_close(overlay, (image + colour) / 2, atol=0.003, rtol=0)
+
+
+def test_a_bad_picture_is_reported_and_the_others_are_done(shop, capsys):
+    for name in ("pictures/a.png", "pictures/z.png"):
+        shop.picture(name)
+    (shop.path / "pictures" / "broken.png").write_bytes(b"no picture")
+    shop.picture("pictures/thin.png", width=1)
+    assert _apply("pictures", "-o", "out") == 1
+    assert _written(shop) == ["a.png", "z.png"]
+    out, err = capsys.readouterr()
+    assert out == "2 of 4 pictures done: out\n"
+    broken, thin = err.splitlines()[-2:]
+    assert broken.startswith("xferlib apply: not done: pictures/broken.png")
+    assert thin == "xferlib apply: not done: pictures/thin.png: width 1 is too small; use 2 or more"
+
+
+def _fails(capsys) -> str:
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("pictures/a.png", "b/a.png", "-o", "out"), "pictures/a.png and b/a.png would both be written to out/a.png"),
+        (("pictures/a.png", "b/A.jpg", "-o", "out"), "pictures/a.png and b/A.jpg would both be written"),
+        (("pictures/a.png", "b/x_a.png", "b/x.png", "-o", "pictures"), "written over the picture pictures/a.png"),
+        (("pictures/a.png", "missing.png", "-o", "out"), "missing.png: no such file or folder"),
+        (("pictures/a.png", "-o", "b/a.png"), "b/a.png is a file: give -o a folder"),
+        (("empty", "-o", "out"), "empty: no folder with pictures"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_written(shop, capsys, words, message):
+    (shop.path / "b").mkdir()
+    (shop.path / "empty").mkdir()
+    for name in ("pictures/a.png", "b/a.png", "b/A.jpg", "b/x.png", "b/x_a.png"):
+        shop.picture(name)
+    before = sorted(shop.path.rglob("*"))
+    assert _apply(*words) == 2
+    assert message in _fails(capsys)
+    assert sorted(shop.path.rglob("*")) == before
+
+
+def test_overlays_count_among_the_names(shop, capsys):
+    shop.picture("a.png")
+    shop.picture("a_overlay.png")
+    assert _apply("a.png", "a_overlay.png", "-o", "out", "--overlay") == 2
+    assert "would both be written to out/a_overlay.png" in _fails(capsys)
+    assert _apply("a.png", "a_overlay.png", "-o", "out") == 0
+
+
+def test_an_unknown_net_is_refused(shop, capsys):
+    shop.picture("a.png")
+    assert cli.main(["apply", "darknet", "a.png", "-o", "out", "--zoo", "zoo"]) == 2
+    assert "no net is named 'darknet'; did you mean 'dark-net'?" in _fails(capsys)
+    assert not (shop.path / "out").exists()
+
+
+def test_a_net_without_use_on_a_picture_is_refused(shop, capsys):
+    shop.save(task="features")
+    shop.picture("a.png")
+    assert _apply("a.png", "-o", "out") == 2
+    assert "'dark-net' is a net for features" in _fails(capsys)
+
+
+def test_an_interrupt_leaves_whole_files_only(shop, capsys, monkeypatch):
+    for name in ("pictures/a.png", "pictures/b.png"):
+        shop.picture(name)
+    save, saved = Image.Image.save, []
+
+    def interrupted(picture, file, *arguments, **options):
+        saved.append(file)
+        if len(saved) == 2:
+            file.write(b"half")
+            raise KeyboardInterrupt
+        save(picture, file, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    assert _apply("pictures", "-o", "out") == 130
+    assert _written(shop) == ["a.png"]
+    assert "stopped; every file in the output folder is whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "required"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["apply", "dark-net", "a.png"], "-o/--out"),
+        (["train", "x", "--steps", "0"], "'0' is not a whole number from 1"),
+        (["train", "x", "--steps", "many"], "'many' is not a whole number from 1"),
+        (["train", "x", "--seed", "-1"], "'-1' is not a whole number from 0"),
+        (["train", "x", "--seed", "1.5"], "'1.5' is not a whole number from 0"),
+        (["train", "x", "--device", "abacus"], "invalid choice: 'abacus'"),
+    ],
+)
+def test_words_that_make_no_command_are_named(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def _recipe(**changes) -> Recipe:
+    fields = {
+        "name": "dark-net", "task": "segmentation", "chapter": "fcn", "net": Dark, "arguments": {}, "loss": None,
+        "dataset": None, "evaluate": None, "steps": 10, "batch_size": 4, "data": "drawn numbers", "terms": "our own",
+    }  # fmt: skip
+    return Recipe(**{**fields, **changes})
+
+
+@pytest.fixture
+def trained(shop, monkeypatch):
+    """What `xferlib train` asks for, nothing being trained."""
+    asked = []
+
+    def run(recipe, **options):
+        asked.append((recipe.name, options))
+        return zoo.row("dark-net", "zoo")
+
+    monkeypatch.setattr(recipes, "find", lambda name: _recipe(name=name))
+    monkeypatch.setattr(running, "run", run)
+    return asked
+
+
+def test_train_runs_the_recipe(trained, tmp_path, capsys):
+    words = [
+        "--steps",
+        "3",
+        "--seed",
+        "2",
+        "--data",
+        str(tmp_path),
+        "--out",
+        "mine",
+        "--device",
+        "cpu",
+        "--devices",
+        "2",
+    ]
+    assert cli.main(["train", "dark-net", *words]) == 0
+    assert cli.main(["train", "dark-net"]) == 0
+    (name, asked), (_, plain) = trained
+    assert name == "dark-net"
+    assert (asked["steps"], asked["seed"], asked["data"], str(asked["out"])) == (3, 2, tmp_path, "mine")
+    assert (asked["accelerator"], asked["devices"]) == ("cpu", 2)
+    assert [plain[key] for key in ("steps", "seed", "data", "out")] == [None] * 4
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "dark-net: 3 steps on drawn numbers"
+    assert out[1] == "dark-net: mean_iu 0.75, other 1; 0 s on none"
+    assert out[2] == "dark-net: 10 steps on drawn numbers"
+
+
+def test_train_refuses_what_cannot_work(trained, capsys):
+    assert cli.main(["train", "dark-net", "--data", "missing"]) == 2
+    assert "--data missing: no such folder" in _fails(capsys)
+    assert cli.main(["train", "dark-net", "--devices", "3"]) == 2
+    assert "--devices 3: they cannot share a batch of 4 equally" in _fails(capsys)
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        assert cli.main(["train", "dark-net", "--device", "gpu"]) == 2
+        assert "train with --device cpu" in _fails(capsys)
+    assert trained == []
+
+
+def test_train_stopped_says_how_to_go_on(trained, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run", stopped)
+    assert cli.main(["train", "dark-net"]) == 130
+    assert "stopped; the same command goes on from the checkpoint" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_is_refused(capsys):
+    assert cli.main(["train", "no-such-recipe"]) == 2
+    assert "no recipe is named 'no-such-recipe'" in _fails(capsys)
+
+
+def test_data_lists_what_there_is(monkeypatch, tmp_path, capsys):
+    pixels = torch.zeros(3, 4, 5)
+    for folder in ("train", "trainannot"):
+        (tmp_path / "camvid" / folder).mkdir(parents=True)
+    images.write(tmp_path / "camvid/train/f.png", pixels)
+    images.write_labels(tmp_path / "camvid/trainannot/f.png", pixels[0].long(), PALETTE)
+    monkeypatch.setenv("XFERLIB_DATA", str(tmp_path))
+    assert cli.main(["data"]) == 0
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.split()}
+    assert "streets" in lines
+    assert "Stefan van der Walt" in lines["chelsea"] and "CC0" in lines["chelsea"] and " test " in lines["chelsea"]
+    assert "found: 1 train" in lines["camvid"] and "trainannot/" in lines["camvid"]
+
+
+def test_data_says_what_is_missing(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("XFERLIB_DATA", raising=False)
+    assert cli.main(["data"]) == 0
+    out = capsys.readouterr().out
+    assert "XFERLIB_DATA names (not set)" in out and "camvid  not found" in out
+    (tmp_path / "camvid").mkdir()
+    monkeypatch.setenv("XFERLIB_DATA", str(tmp_path))
+    assert cli.main(["data"]) == 0
+    assert "camvid  found, with another layout" in capsys.readouterr().out
+
+
+def test_the_package_can_be_run_and_lists_without_importing_the_training():
+    script = """
+import runpy, sys
+sys.argv = ["xferlib", "list"]
+try:
+    runpy.run_module("xferlib", run_name="__main__")
+except SystemExit as stop:
+    assert stop.code == 0
+print(*(name for name in sys.modules if name.startswith(("xferlib.train", "lightning_fabric"))), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("name") and done.stderr.strip() == ""

@@ -1,0 +1,1 @@
+"""The book's commands, as the Makefile calls them."""

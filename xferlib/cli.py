@@ -1,0 +1,273 @@
+"""The command line: ``xferlib list | apply | train | data``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from xferlib.zoo import Row
+
+_REAL = (
+    (
+        "camvid",
+        "CamVid",
+        "train/ val/ test/ with frames, and trainannot/ valannot/ testannot/ with labels of the same name",
+    ),
+)
+
+
+class UsageError(ValueError):
+    """A command that cannot be carried out; the message names the value and the way out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after ``xferlib``; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all went well, 1 if some of the files could not be done, 2 for a command that
+        makes no sense, 130 if it was interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print(f"\nxferlib: stopped{options.after_stop}", file=sys.stderr)
+        return 130
+    except _bad_use() as error:
+        print(f"xferlib {options.command}: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _bad_use() -> tuple[type[Exception], ...]:
+    """Errors that the user can mend; looked up only once one is raised, for the import takes seconds."""
+    from xferlib.train import CheckpointError, RecipeError
+    from xferlib.zoo import ZooError
+
+    return UsageError, ZooError, RecipeError, CheckpointError, OSError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xferlib", description="Nets for dense prediction and image transfer.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,apply,train,data}")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, after_stop: str = "") -> Any:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run, after_stop=after_stop)
+        return sub
+
+    zoo = {
+        "metavar": "DIR",
+        "type": Path,
+        "help": "nets you trained, such as runs/NAME, instead of the shipped ones",
+    }
+
+    listing = command("list", _list, "List the shipped nets.")
+    listing.add_argument("--zoo", **zoo)
+
+    apply = command("apply", _apply, "Apply a net to pictures.", "; every file in the output folder is whole")
+    apply.add_argument("name", metavar="NAME", help="a net, as `xferlib list` names it")
+    apply.add_argument("inputs", metavar="FILE", type=Path, nargs="+", help="pictures, or folders of pictures")
+    apply.add_argument("-o", "--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    apply.add_argument("--overlay", action="store_true", help="also write the labels laid over the picture")
+    apply.add_argument("--zoo", **zoo)
+
+    train = command("train", _train, "Train a net by its recipe.", "; the same command goes on from the checkpoint")
+    train.add_argument("name", metavar="NAME", help="a recipe; an unknown name shows all of them")
+    train.add_argument("--steps", metavar="N", type=_positive, help="steps, instead of the recipe's")
+    train.add_argument("--seed", metavar="S", type=_natural, help="seed, instead of the recipe's")
+    train.add_argument("--data", metavar="DIR", type=Path, help="real data, instead of what XFERLIB_DATA names")
+    train.add_argument("--out", metavar="DIR", type=Path, help="folder for the trained net and its record")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to train on")
+    train.add_argument("--devices", metavar="N", type=_positive, default=1, help="how many, one process each")
+
+    command("data", _data, "List the data: drawn sets, photographs, and real sets that were found.")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from xferlib import zoo
+
+    rows = [
+        (row.name, row.task, row.chapter, row.data, f"{row.bytes / 1e6:.1f} MB", _headline(row))
+        for row in zoo.rows(options.zoo)
+    ]
+    _table(("name", "task", "chapter", "data", "size", "result"), rows)
+    if not rows:
+        print("no nets yet; `xferlib train NAME` makes one")
+    return 0
+
+
+def _headline(row: "Row") -> str:
+    """First of the figures that were measured."""
+    return next((f"{name} {value}" for name, value in row.result.items()), "")
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
+    from xferlib import zoo
+    from xferlib.zoo.weights import load_row
+
+    row = zoo.row(options.name, options.zoo)
+    jobs = _jobs(options.inputs, options.out, options.overlay)
+    net = load_row(row, options.zoo)
+    options.out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for path, targets in tqdm(jobs.items(), desc=row.name, unit="picture", leave=False, disable=len(jobs) < 2):
+        try:
+            _apply_one(net, row, path, targets)
+        except zoo.ZooError:
+            raise
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            failed.append(f"{error}" if str(path) in str(error) else f"{path}: {error}")
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures done: {options.out}")
+    for message in failed:
+        print(f"xferlib apply: not done: {message}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _apply_one(net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path]) -> None:
+    from xferlib.data import images
+    from xferlib.zoo.inference import colours, run
+
+    image = images.read(path)
+    labels: Tensor = run(net, row, image)
+    palette = colours(row)
+    images.write_labels(targets[0], labels, palette)
+    if len(targets) > 1:
+        from xferlib.viz import overlay
+
+        images.write(targets[1], overlay(image, labels, palette))
+
+
+def _jobs(inputs: Iterable[Path], out: Path, overlay: bool) -> dict[Path, list[Path]]:
+    """Pair each picture with the files to write, and refuse what would overwrite something."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give -o a folder")
+    pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given)))
+    endings = (".png", "_overlay.png") if overlay else (".png",)
+    jobs = {path: [out / f"{path.stem}{ending}" for ending in endings] for path in pictures}
+    sources = {path.resolve(): path for path in pictures}
+    writers: dict[str, Path] = {}
+    for path, targets in jobs.items():
+        for target in targets:
+            # Some file systems take "A.png" and "a.png" for one file.
+            other = writers.setdefault(target.name.casefold(), path)
+            if other is not path:
+                raise UsageError(f"{other} and {path} would both be written to {target}: rename one")
+            if target.resolve() in sources:
+                raise UsageError(f"{path} would be written over the picture {target}: give another folder to -o")
+    return jobs
+
+
+def _pictures(path: Path) -> list[Path]:
+    if path.is_dir():
+        from xferlib.data.benchmarks import ImageFolder
+
+        return ImageFolder(path).paths
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder; check the spelling")
+    return [path]
+
+
+def _train(options: argparse.Namespace) -> int:
+    import torch
+
+    from xferlib.train import recipes
+    from xferlib.train.recipe import run
+
+    recipe = recipes.find(options.name)
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"--data {options.data}: no such folder")
+    if options.device == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise UsageError("--device gpu: this PyTorch finds no GPU; train with --device cpu")
+    if recipe.batch_size % options.devices:
+        raise UsageError(f"--devices {options.devices}: they cannot share a batch of {recipe.batch_size} equally")
+    if os.environ.get("RANK", "0") == "0":  # under `fabric run` only the first process speaks
+        print(f"{recipe.name}: {options.steps or recipe.steps} steps on {recipe.data}", flush=True)
+    row = run(
+        recipe,
+        steps=options.steps,
+        seed=options.seed,
+        data=options.data,
+        out=options.out,
+        accelerator=options.device,
+        devices=options.devices,
+    )
+    if row is not None:
+        figures = ", ".join(f"{name} {value}" for name, value in row.result.items())
+        print(f"{row.name}: {figures}; {row.cost['seconds']} s on {row.cost['hardware']}")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from xferlib.data import photos
+
+    print("Drawn, exactly labelled, any number of them:")
+    _table((), _drawn())
+    print("\nPhotographs that scikit-image and scikit-learn ship:")
+    parts = [(name, "test" if name in photos.TEST else "train", photos.ORIGINS[name]) for name in photos.NAMES]
+    _table((), [(name, part, of.title, of.author, of.terms) for name, part, of in parts])
+    home = os.environ.get("XFERLIB_DATA")
+    print(f"\nReal sets, in the folder that XFERLIB_DATA names ({home or 'not set'}):")
+    _table((), [(name, _found(home, name, reader), layout) for name, reader, layout in _REAL])
+    return 0
+
+
+def _drawn() -> list[tuple[str, str]]:
+    """Each module of xferlib.data that draws, with the first line of its description."""
+    from xferlib import data
+
+    names = sorted(found.name for found in iter_modules(data.__path__) if not found.name.startswith("_"))
+    modules = [import_module(f"xferlib.data.{name}") for name in names]
+    drawing = [module for module in modules if hasattr(module, "draw")]
+    return [(module.__name__.rpartition(".")[2], module.__doc__.strip().splitlines()[0]) for module in drawing]
+
+
+def _found(home: str | None, name: str, reader: str) -> str:
+    """Say which parts of a real set its reader can read."""
+    from xferlib.data import benchmarks
+
+    if not home or not (Path(home) / name).is_dir():
+        return "not found"
+    parts = []
+    for split in ("train", "val", "test"):
+        try:
+            parts.append(f"{len(getattr(benchmarks, reader)(Path(home) / name, split))} {split}")
+        except FileNotFoundError:
+            continue
+    return "found: " + ", ".join(parts) if parts else "found, with another layout"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [head, *rows] if head else list(rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,156 @@
+"""Readers of public datasets in the layout in which they are distributed, from wherever a user keeps them."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
+
+from xferlib.data.images import ImageError, read, read_labels
+
+_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_VOID = 255
+
+
+class ImageFolder(Dataset):
+    """
+    Every picture below a folder, in the order of its path.
+
+    Item ``i`` is the picture ``paths[i]`` as (3, H, W) float32 in [0, 1]; sizes may differ.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder. Pictures in folders within it count too; hidden files do not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no picture below it.
+    """
+
+    def __init__(self, root: str | os.PathLike) -> None:
+        self.root = Path(root)
+        self.paths = _pictures(self.root, "**/*")
+        if not self.paths:
+            known = ", ".join(sorted(_SUFFIXES))
+            raise FileNotFoundError(f"{self.root.absolute()}: no folder with pictures in it ({known})")
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Read picture `index`."""
+        return read(self.paths[index])
+
+
+class CamVid(Dataset):
+    """
+    CamVid, street frames with eleven classes, in the layout of the SegNet tutorial.
+
+    Item ``i`` is a pair: the frame as (3, H, W) float32 in [0, 1], and its labels as (H, W) int64, where 0 to
+    10 are the classes of ``xferlib.data.streets.CLASSES`` and 255 is void (11 in the files).
+
+    Parameters
+    ----------
+    root : str or path-like, optional
+        The folder that holds ``train``, ``trainannot`` and so on; by default ``camvid`` in the folder that
+        the environment variable XFERLIB_DATA names.
+    split : {"train", "val", "test"}, default "train"
+        Which frames.
+    size : tuple of int, optional
+        (height, width) to bring the frames to, bilinearly with antialiasing, and the labels, by the nearest
+        pixel. By default both keep their size.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folders are not there or empty, or a frame has no labels.
+    ValueError
+        If ``split`` is none of the three, or ``size`` is not two positive integers.
+
+    References
+    ----------
+    Brostow, Fauqueur, Cipolla, "Semantic object classes in video: A high-definition ground truth database",
+    Pattern Recognition Letters 30(2), 2009.
+    Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
+    Segmentation", PAMI 39(12), 2017.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike | None = None,
+        split: str = "train",
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        if split not in ("train", "val", "test"):
+            raise ValueError(f"split {split!r} is none of 'train', 'val', 'test'")
+        if size is not None and (len(size) != 2 or any(not isinstance(n, int) or n < 1 for n in size)):
+            raise ValueError(f"size {size!r} is not (height, width) with two positive integers")
+        self.root = _root(root, "camvid")
+        self.split = split
+        self.size = None if size is None else tuple(size)
+        self.paths = _pictures(self.root / split, "*")
+        self.label_paths = [self.root / f"{split}annot" / f"{path.stem}.png" for path in self.paths]
+        self._check()
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read frame `index` and its labels."""
+        image = read(self.paths[index])
+        labels = read_labels(self.label_paths[index])
+        if image.shape[1:] != labels.shape:
+            raise ImageError(
+                f"{self.label_paths[index]}: labels of {tuple(labels.shape)} do not fit their frame of "
+                f"{tuple(image.shape[1:])}; fetch both again"
+            )
+        labels = torch.where(labels == 11, _VOID, labels)
+        wrong = labels[(labels > 10) & (labels != _VOID)]
+        if len(wrong):
+            raise ImageError(f"{self.label_paths[index]}: label {int(wrong[0])}; CamVid has 0 to 10, and 11 for void")
+        return (image, labels) if self.size is None else _resized(image, labels, self.size)
+
+    def _check(self) -> None:
+        if not self.paths:
+            root = self.root.absolute()
+            raise FileNotFoundError(
+                f"no CamVid frames in {root / self.split}. Expected in {root}: frames in {self.split}/ (.png "
+                f"or .jpg), labels of the same name in {self.split}annot/ (.png), as in the SegNet tutorial. "
+                "Pass that folder as root, or set XFERLIB_DATA to the folder that holds camvid/"
+            )
+        for path, labels in zip(self.paths, self.label_paths, strict=True):
+            if not labels.is_file():
+                raise FileNotFoundError(f"{labels}: no such file, the labels of {path}; fetch the set again")
+
+
+def _root(root: str | os.PathLike | None, name: str) -> Path:
+    if root is not None:
+        return Path(root)
+    home = os.environ.get("XFERLIB_DATA")
+    if not home:
+        raise FileNotFoundError(
+            f"XFERLIB_DATA is not set; set it to the folder that holds {name}/, or pass {name}/ as root"
+        )
+    return Path(home) / name
+
+
+def _pictures(folder: Path, pattern: str) -> list[Path]:
+    found = (path for path in folder.glob(pattern) if path.suffix.lower() in _SUFFIXES)
+    shown = (path for path in found if not _hidden(path.relative_to(folder)))
+    return sorted(path for path in shown if path.is_file())
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _resized(image: Tensor, labels: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    image = interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    numbers = interpolate(labels[None, None].to(torch.uint8), size, mode="nearest-exact")
+    return image.clamp(0, 1), numbers[0, 0].long()

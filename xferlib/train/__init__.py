@@ -1,0 +1,21 @@
+"""Training: the loop (`fit`), streams of samples, schedules, and the recipes of the shipped nets."""
+
+from xferlib.train.checkpoint import CheckpointError
+from xferlib.train.fit import History, Progress, fit
+from xferlib.train.recipe import Recipe, RecipeError
+from xferlib.train.schedule import constant, cosine, poly
+from xferlib.train.stream import Shuffled, shuffled
+
+__all__ = [
+    "CheckpointError",
+    "History",
+    "Progress",
+    "Recipe",
+    "RecipeError",
+    "Shuffled",
+    "constant",
+    "cosine",
+    "fit",
+    "poly",
+    "shuffled",
+]

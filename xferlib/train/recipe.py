@@ -1,0 +1,260 @@
+"""What a recipe of a shipped net is, and how one is run."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from xferlib import zoo
+from xferlib.train.fit import Loss, fit
+from xferlib.zoo.manifest import data_folder
+
+
+class RecipeError(ValueError):
+    """A recipe that does not exist or cannot be run; the message says why and the way out."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    How one shipped net is made.
+
+    Parameters
+    ----------
+    name : str
+        Name of the net and of the recipe, such as "fcn8s-camvid".
+    task : str
+        What the net does, such as "segmentation".
+    chapter : str
+        Chapter of the book that explains it.
+    net : type
+        Class of the net, of `xferlib.nets`.
+    arguments : mapping
+        Its keyword arguments.
+    loss : callable
+        As `fit` takes it.
+    dataset : callable
+        Called as ``dataset(data, seed)``; returns the stream of samples that `fit` takes. ``data`` is the
+        folder of real data, or None where the user named none.
+    evaluate : callable
+        Called as ``evaluate(net, data)`` with the trained net; returns what was measured, by name. The first
+        figure is the one that lists show.
+    steps, batch_size : int
+        As `fit` takes them.
+    data, terms : str
+        What the net is trained on, and the terms of that data.
+    lr : float
+        As `fit` takes it.
+    seed : int
+        Seed of the net's first weights, of the samples and of the training.
+    classes : tuple of str
+        Names of the classes; empty where the net does not classify.
+    palette : str, optional
+        Module of `xferlib.data` with their colours.
+    options : mapping
+        Further arguments of `fit`, such as ``warmup`` or ``workers``.
+    """
+
+    name: str
+    task: str
+    chapter: str
+    net: type[nn.Module]
+    arguments: Mapping[str, Any]
+    loss: Loss
+    dataset: Callable[[Path | None, int], Dataset]
+    evaluate: Callable[[nn.Module, Path | None], Mapping[str, Any]]
+    steps: int
+    batch_size: int
+    data: str
+    terms: str
+    lr: float = 1e-3
+    seed: int = 0
+    classes: tuple[str, ...] = ()
+    palette: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    recipe: Recipe,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    data: str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    runs: str | os.PathLike = "runs",
+    progress: bool = True,
+    **hardware: Any,
+) -> zoo.Row | None:
+    """
+    Train a recipe's net, measure it, and save both.
+
+    A run that is killed goes on where it was when it is started again: its checkpoint lies in
+    ``runs/NAME/`` until the net is saved.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to run.
+    steps, seed : int, optional
+        In place of the recipe's own.
+    data : path, optional
+        Folder of real data, laid out as XFERLIB_DATA; by default what that environment variable names.
+    out : path, optional
+        Folder for the weights, their manifest and the record of the run. By default the repository's
+        ``data/weights`` and ``data/results``. A run with other steps or another seed, or without a
+        repository, goes to ``runs/NAME`` instead, so that it does not take the shipped net's place.
+    runs : path
+        Folder of unfinished runs.
+    progress : bool
+        Whether to show a progress bar.
+    **hardware
+        ``accelerator``, ``devices``, ``strategy`` and ``precision``, as `fit` takes them.
+
+    Returns
+    -------
+    Row or None
+        The net's row in the manifest; None in all but the first process under ``fabric run``.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder of the unfinished run holds one with other settings.
+    FileNotFoundError
+        If the recipe needs real data that is not there.
+    """
+    departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)
+    steps = recipe.steps if steps is None else steps
+    seed = recipe.seed if seed is None else seed
+    data = data or os.environ.get("XFERLIB_DATA")
+    data = Path(data).expanduser() if data else None
+    folder = Path(runs) / recipe.name
+    weights, results = _places(out, folder, departs)
+    for place in (weights, results):
+        place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
+
+    stream = recipe.dataset(data, seed)
+    net = _first_net(recipe, seed)
+    checkpoint = folder / f"steps{steps}-seed{seed}.pt"
+    history = fit(
+        net,
+        recipe.loss,
+        stream,
+        steps=steps,
+        batch_size=recipe.batch_size,
+        lr=recipe.lr,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        **{**recipe.options, **hardware},
+    )
+    if _rank_and_processes()[0]:
+        return None
+
+    net.half().float()  # what is measured is what is shipped: float16 weights
+    result = {name: _plain(value) for name, value in recipe.evaluate(net, data).items()}
+    cost = {"seconds": round(history.seconds), "hardware": _hardware(**hardware)}
+    row = zoo.save(
+        net,
+        name=recipe.name,
+        task=recipe.task,
+        chapter=recipe.chapter,
+        arguments=recipe.arguments,
+        classes=recipe.classes,
+        palette=recipe.palette,
+        recipe=recipe.name,
+        seed=seed,
+        data=recipe.data,
+        terms=recipe.terms,
+        result=result,
+        cost=cost,
+        folder=weights,
+    )
+    record = {
+        "command": _command(recipe, steps, seed),
+        "commit": _commit(),
+        "seed": seed,
+        "steps": steps,
+        "data": recipe.data,
+        "figures": result,
+        "cost": cost,
+    }
+    _write(results / f"{recipe.name}.json", record)
+    checkpoint.unlink(missing_ok=True)
+    return row
+
+
+def _places(out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple[Path, Path]:
+    """Choose the folders of the weights and of the record."""
+    if out is not None:
+        return Path(out), Path(out)
+    if departs or not _in_checkout():
+        return folder, folder
+    return data_folder() / "weights", data_folder() / "results"
+
+
+def _in_checkout() -> bool:
+    return (data_folder().parent / "pyproject.toml").is_file()
+
+
+def _first_net(recipe: Recipe, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # The order in which a CPU convolves fastest; the same numbers.
+        return recipe.net(**recipe.arguments).to(memory_format=torch.channels_last)
+
+
+def _plain(value: Any) -> Any:
+    """Round a measured number to what means something: four significant digits."""
+    if isinstance(value, float) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
+        number = value.item() if hasattr(value, "item") else value
+        return float(f"{number:.4g}") if isinstance(number, float) else number
+    return value
+
+
+def _rank_and_processes() -> tuple[int, int]:
+    """Number of this process and of all, under ``fabric run``; 0 and 1 without it."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _hardware(accelerator: str = "auto", devices: int = 1, **_: Any) -> str:
+    devices *= _rank_and_processes()[1]
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return f"{devices} x {torch.cuda.get_device_name()}"
+    threads = devices * torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''} of a CPU ({platform.machine()})"
+
+
+def _command(recipe: Recipe, steps: int, seed: int) -> str:
+    changed = f" --steps {steps}" if steps != recipe.steps else ""
+    changed += f" --seed {seed}" if seed != recipe.seed else ""
+    return f"xferlib train {recipe.name}{changed}"
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this package lies in, marked where files differ from it."""
+    if not _in_checkout():
+        return None
+    try:
+        git = ["git", "-C", str(data_folder().parent)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        status = [*git, "status", "--porcelain", "--", "xferlib"]
+        changes = subprocess.run(status, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + (" and uncommitted changes" if changes.stdout else "")
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(part, path)

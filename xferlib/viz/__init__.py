@@ -1,0 +1,25 @@
+"""Figures that hold in print: pictures side by side, label maps, training curves, nets."""
+
+from xferlib.viz.architecture import architecture
+from xferlib.viz.bars import bars
+from xferlib.viz.compare import grid, show
+from xferlib.viz.curves import curves
+from xferlib.viz.masks import colorize, contours, heat, legend, overlay, palette
+from xferlib.viz.style import style
+from xferlib.viz.table import table
+
+__all__ = [
+    "architecture",
+    "bars",
+    "colorize",
+    "contours",
+    "curves",
+    "grid",
+    "heat",
+    "legend",
+    "overlay",
+    "palette",
+    "show",
+    "style",
+    "table",
+]

@@ -1,0 +1,171 @@
+"""Applying a shipped net to a picture of any kind and size."""
+
+import os
+from functools import lru_cache
+from importlib import import_module
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from xferlib.data import images
+from xferlib.zoo.manifest import Row, ZooError, row
+from xferlib.zoo.weights import load_row
+
+Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
+
+
+def apply(name: str, image: Picture, folder: str | os.PathLike | None = None) -> Tensor:
+    """
+    Apply a shipped net to one picture.
+
+    Parameters
+    ----------
+    name : str
+        Name of the net, as `rows` lists it.
+    image : path, PIL image, array or Tensor
+        File of a picture; picture; array (H, W) or (H, W, C) with 1, 3 or 4 channels, either uint8 or
+        floats in [0, 1]; or tensor (3, H, W), float in [0, 1].
+    folder : path, optional
+        Folder with a manifest and weights; by default that of the shipped nets.
+
+    Returns
+    -------
+    Tensor
+        For a segmentation net the label map (H, W), int64, of the picture's own size.
+
+    Raises
+    ------
+    ZooError
+        If the net cannot be loaded, or is of a task that has no use on a picture alone.
+    ImageError
+        If the picture cannot be read.
+    ValueError
+        If the array or tensor is not a picture.
+    """
+    entry = row(name, folder)
+    net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
+    return run(net, entry, as_image(image))
+
+
+def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
+    """
+    Apply a loaded net to one image, as its task asks.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of that row, in evaluation mode.
+    row : Row
+        Its row of the manifest.
+    image : Tensor
+        Image (3, H, W) in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        For a segmentation net the label map (H, W), int64.
+
+    Raises
+    ------
+    ZooError
+        If the net is of a task that has no use on a picture alone.
+    """
+    with torch.no_grad():
+        match row.task:
+            case "segmentation":
+                return _labels(net(image[None]), image.shape[1:])
+            case task:
+                raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
+
+
+def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if logits.shape[2:] != size:
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return logits.argmax(1)[0]
+
+
+def colours(row: Row) -> np.ndarray:
+    """
+    Palette of a net's classes.
+
+    Parameters
+    ----------
+    row : Row
+        Row of the manifest.
+
+    Returns
+    -------
+    ndarray of uint8, shape (C, 3)
+        RGB in 0 to 255.
+
+    Raises
+    ------
+    ZooError
+        If the net has no palette.
+    """
+    if row.palette is None or not row.palette.isidentifier():
+        raise ZooError(f"{row.name!r} has no palette, it has: {row.palette!r}")
+    return import_module(f"xferlib.data.{row.palette}").PALETTE
+
+
+def as_image(image: Picture) -> Tensor:
+    """
+    Bring a picture of any kind to the library's form.
+
+    Parameters
+    ----------
+    image : path, PIL image, array or Tensor
+        As `apply` takes it.
+
+    Returns
+    -------
+    Tensor
+        Image (3, H, W), float32 in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read.
+    ValueError
+        If the array or tensor is not a picture.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return images.read(image)
+    if isinstance(image, Image.Image):
+        return images.from_pil(image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Tensor) and image.ndim == 3 and image.shape[0] == 3 and image.is_floating_point():
+        return _checked(image.detach().cpu().float())
+    what = f"{tuple(image.shape)}, {image.dtype}" if isinstance(image, Tensor) else repr(image)
+    raise ValueError(f"not a picture: {what}; a tensor must be (3, H, W), float in [0, 1]")
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    pixels = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise ValueError(f"array of shape {array.shape}; a picture is (H, W) or (H, W, C) with C = 1, 3 or 4")
+    if pixels.dtype == np.uint8:
+        return images.from_pil(Image.fromarray(np.ascontiguousarray(pixels)))
+    if not np.issubdtype(pixels.dtype, np.floating) or pixels.shape[2:] == (4,):
+        raise ValueError(f"array of {array.dtype} and shape {array.shape}; give uint8, or RGB floats in [0, 1]")
+    tensor = torch.tensor(pixels, dtype=torch.float32)
+    return _checked(tensor.expand(3, -1, -1) if tensor.ndim == 2 else tensor.permute(2, 0, 1))
+
+
+def _checked(image: Tensor) -> Tensor:
+    if image.numel() == 0:
+        raise ValueError(f"a picture of shape {tuple(image.shape)} has no pixel")
+    low, high = image.min().item(), image.max().item()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"values from {low:g} to {high:g} are outside [0, 1]; divide 0..255 by 255")
+    return image.contiguous()
+
+
+@lru_cache(maxsize=4)
+def _cached(name: str, sha256: str, folder: str | None) -> nn.Module:
+    """Keep the last nets; a file that changes has another hash in the manifest."""
+    return load_row(row(name, folder), folder)

@@ -1,0 +1,195 @@
+"""The manifest of the shipped nets: one row a net, in ``data/weights/manifest.json``."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FILE = "manifest.json"
+
+
+class ZooError(ValueError):
+    """A shipped net that is unknown, missing, damaged or unfit; the message says which and the way out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    What the manifest says of one shipped net.
+
+    Parameters
+    ----------
+    name : str
+        Name of the net, such as "fcn8s-streets".
+    task : str
+        What it does, such as "segmentation".
+    chapter : str
+        Chapter of the book that explains it.
+    net : str
+        Its class below `xferlib.nets`, such as "fcn.FCN".
+    arguments : mapping
+        Keyword arguments of that class.
+    classes : tuple of str
+        Names of its classes in order; empty where the net does not classify.
+    palette : str or None
+        Module of `xferlib.data` whose ``PALETTE`` colours the classes.
+    recipe : str
+        Name of the recipe that trained it.
+    seed : int
+        Seed of that training.
+    data, terms : str
+        What it was trained on, and the terms of that data.
+    file, sha256, bytes : str, str, int
+        Weights beside the manifest, their hash and their size.
+    parameters : int
+        Number of parameters.
+    result : mapping
+        What was measured, by name.
+    cost : mapping
+        ``seconds`` of training and the ``hardware`` in plain words.
+    """
+
+    name: str
+    task: str
+    chapter: str
+    net: str
+    arguments: Mapping[str, Any]
+    classes: tuple[str, ...]
+    palette: str | None
+    recipe: str
+    seed: int
+    data: str
+    terms: str
+    file: str
+    sha256: str
+    bytes: int
+    parameters: int
+    result: Mapping[str, Any]
+    cost: Mapping[str, Any]
+
+
+def data_folder() -> Path:
+    """
+    Folder of the shipped data: ``xferlib/_data`` in an installed wheel, ``data`` in a checkout.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    installed = _PACKAGE / "_data"
+    return installed if installed.is_dir() else _PACKAGE.parent / "data"
+
+
+def weights_folder(folder: str | os.PathLike | None = None) -> Path:
+    """
+    Folder of a zoo: the one given, or that of the shipped nets.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Folder with a manifest and weights.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    return data_folder() / "weights" if folder is None else Path(folder)
+
+
+def rows(folder: str | os.PathLike | None = None) -> list[Row]:
+    """
+    List the nets of a zoo.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Folder with a manifest and weights; by default that of the shipped nets.
+
+    Returns
+    -------
+    list of Row
+        One row a net, sorted by name; empty where there is no manifest.
+
+    Raises
+    ------
+    ZooError
+        If the manifest cannot be read.
+    """
+    file = weights_folder(folder) / _FILE
+    if not file.exists():
+        return []
+    try:
+        entries = json.loads(file.read_text("utf-8"))["nets"]
+        return sorted((_row(entry) for entry in entries), key=lambda row: row.name)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZooError(f"{file}: not a readable manifest ({error}); restore it from the repository") from error
+
+
+def row(name: str, folder: str | os.PathLike | None = None) -> Row:
+    """
+    Look one net up.
+
+    Parameters
+    ----------
+    name : str
+        Name of the net.
+    folder : path, optional
+        Folder with a manifest and weights; by default that of the shipped nets.
+
+    Returns
+    -------
+    Row
+        Its row.
+
+    Raises
+    ------
+    ZooError
+        If there is no such net, or the manifest cannot be read.
+    """
+    known = {row.name: row for row in rows(folder)}
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ZooError(f"no net is named {name!r}; {hint}there are: {', '.join(known) or 'none yet'}")
+
+
+def manifest_text(rows: Iterable[Row]) -> str:
+    """
+    The manifest as it is written: sorted by name, so that a new net changes only its own lines.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Rows in any order.
+
+    Returns
+    -------
+    str
+        JSON.
+    """
+    entries = [asdict(row) for row in sorted(rows, key=lambda row: row.name)]
+    return json.dumps({"nets": entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    name = entry.get("name", "?")
+    expected, given = {field.name for field in fields(Row)}, set(entry)
+    if expected != given:
+        missing, unknown = sorted(expected - given), sorted(given - expected)
+        raise ValueError(f"row {name!r}: missing {missing}, unknown {unknown}")
+    texts = ("name", "task", "chapter", "net", "recipe", "data", "terms", "file", "sha256")
+    wrong = [field for field in texts if not isinstance(entry[field], str)]
+    wrong += [field for field in ("arguments", "result", "cost") if not isinstance(entry[field], dict)]
+    wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
+    if wrong:
+        raise ValueError(f"row {name!r}: wrong type of {wrong}")
+    if Path(entry["file"]).name != entry["file"]:
+        raise ValueError(f"row {name!r}: file {entry['file']!r} is not beside the manifest")
+    return Row(**{**entry, "classes": tuple(entry["classes"])})
