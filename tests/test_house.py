@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from numpydoc.validate import validate
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import xferlib
@@ -67,6 +68,20 @@ def test_the_tested_set_is_complete():
                 queue.append(canonicalize_name(requirement.name))
     ours = {name for name in seen if not name.startswith(("nvidia", "cuda", "triton"))}
     assert ours - {"setuptools", "pip", "wheel"} <= PINNED.keys()
+
+
+def test_the_tested_set_installs_on_any_python_that_the_book_admits():
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=") + ".0"
+    asked = {name: metadata.metadata(name)["Requires-Python"] for name in PINNED if installed(name)}
+    assert asked
+    assert [name for name, python in asked.items() if python and not SpecifierSet(python).contains(oldest)] == []
+
+
+def installed(name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def test_torchvision_imports_after_xferlib():
@@ -135,7 +150,9 @@ def test_modules_say_what_they_are(name):
     assert importlib.import_module(name).__doc__
 
 
-@pytest.mark.filterwarnings("ignore:Widget._:DeprecationWarning")  # numpydoc looks at inherited members
+@pytest.mark.filterwarnings(
+    "ignore:Widget\\..* is deprecated:DeprecationWarning"
+)  # numpydoc looks at inherited members
 @pytest.mark.parametrize("name", public_objects())
 def test_docstrings(name):
     ignored = IGNORED | ({"PR01", "RT01"} if isinstance(resolve(name), property) else set())

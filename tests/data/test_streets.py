@@ -231,7 +231,8 @@ def test_a_wall_has_its_depth_and_texture(x0, z0, x1, z1, share, y):
     if length < 1 or seen_from_aside < 0.1:
         return
     canvas = _canvas()
-    row = canvas.rows[canvas.wall(BUILDING, (0.5, 0.5, 0.5), (x0, z0), (x1, z1), "brick", base=2.0)]
+    surface = canvas.wall(BUILDING, (0.5, 0.5, 0.5), (x0, z0), (x1, z1), "brick", base=2.0)
+    row = canvas.table()[surface]
     x, z = x0 + share * (x1 - x0), z0 + share * (z1 - z0)
     u, v = _seen(canvas, x, y, z)
     assert row[0] + row[1] * u + row[2] * v == pytest.approx(1 / z, rel=1e-6, abs=1e-9)
@@ -244,7 +245,8 @@ def test_a_wall_has_its_depth_and_texture(x0, z0, x1, z1, share, y):
 @settings(max_examples=30, deadline=None)
 def test_the_ground_has_its_depth(x, z):
     canvas = _canvas()
-    row = canvas.rows[canvas.level(ROAD, (0.3, 0.3, 0.3))]
+    surface = canvas.level(ROAD, (0.3, 0.3, 0.3))
+    row = canvas.table()[surface]
     u, v = _seen(canvas, x, 0.0, z)
     assert row[0] + row[1] * u + row[2] * v == pytest.approx(1 / z, rel=1e-6)
 
@@ -258,7 +260,8 @@ def test_a_slope_passes_through_its_points(points):
     if size < 1 or abs(normal @ (p - (0, 1.5, 0))) / size < 0.1:  # thin, or seen edge on
         return
     canvas = _canvas()
-    row = canvas.rows[canvas.slope(BUILDING, (0.5, 0.5, 0.5), *points, "roof")]
+    surface = canvas.slope(BUILDING, (0.5, 0.5, 0.5), *points, "roof")
+    row = canvas.table()[surface]
     for point in points:
         u, v = _seen(canvas, *point)
         assert row[0] + row[1] * u + row[2] * v == pytest.approx(1 / point[2], rel=1e-5, abs=1e-7)

@@ -92,8 +92,15 @@ def test_a_run_leaves_net_and_record(tiny, tmp_path):
 
 
 def test_what_is_measured_is_what_is_shipped(tiny):
-    row = _run(tiny)
+    measured = []
+
+    def spy(net, data):
+        measured.append(net.layer.weight.item())
+        return _evaluate(net, data)
+
+    row = _run(replace(tiny, evaluate=spy))
     slope = zoo.load("tiny-net").layer.weight.item()
+    assert measured == [slope]
     assert row.result == {"slope": float(f"{slope:.4g}"), "images": 3, "data": None}
 
 
@@ -101,11 +108,17 @@ def test_the_same_recipe_makes_the_same_net(tiny):
     assert _run(tiny).sha256 == _run(tiny).sha256
 
 
-def test_the_seed_chooses_first_weights_samples_and_training(tiny):
-    seeds = []
-    spied = replace(tiny, dataset=lambda data, seed: seeds.append(seed) or Numbers(seed))
-    one, other = _run(spied), _run(spied, seed=6)
-    assert seeds == [5, 6] and (one.seed, other.seed) == (5, 6) and one.sha256 != other.sha256
+def test_the_seed_chooses_samples_first_weights_and_training(tiny):
+    drawn, first = [], []
+
+    def loss(net, batch):
+        first.append(net.layer.weight.item())
+        return _error(net, batch)
+
+    spied = replace(tiny, steps=1, loss=loss, dataset=lambda data, seed: drawn.append(seed) or Numbers(seed))
+    rows = [_run(spied), _run(spied), _run(spied, seed=6)]
+    assert drawn == [5, 5, 6] and [row.seed for row in rows] == [5, 5, 6]
+    assert first[0] == first[1] != first[2]
 
 
 @pytest.mark.parametrize(

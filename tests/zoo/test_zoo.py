@@ -13,6 +13,7 @@ from torch import nn
 
 from xferlib import zoo
 from xferlib.data import images
+from xferlib.zoo import manifest
 from xferlib.zoo.inference import as_image, colours
 from xferlib.zoo.manifest import data_folder, manifest_text
 
@@ -132,6 +133,15 @@ def test_each_shipped_net_loads_and_its_row_is_true(row):
     assert (data_folder() / "weights" / row.file).stat().st_size == row.bytes <= 4e6
     assert all(p.isfinite().all() for p in net.parameters())
     assert row.palette is None or len(colours(row)) == len(row.classes)
+
+
+def test_the_shipped_nets_lie_in_the_checkout_or_in_the_wheel(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "_PACKAGE", tmp_path / "xferlib")
+    _save(tmp_path / "data" / "weights", "from-checkout")
+    assert [row.name for row in zoo.rows()] == ["from-checkout"]
+    _save(tmp_path / "xferlib" / "_data" / "weights", "from-wheel")
+    assert [row.name for row in zoo.rows()] == ["from-wheel"]
+    assert type(zoo.load("from-wheel")) is Colour
 
 
 def test_a_zoo_without_manifest_is_empty(tmp_path):

@@ -7,6 +7,7 @@ Camera coordinates are metres: x to the right, y up from the ground, z ahead of 
 in the image: 1/z = a + b*u + c*v, where u = x/z and v = (eye - y)/z are the coordinates of the pixel.
 """
 
+from array import array
 from functools import lru_cache
 from math import ceil, sqrt
 
@@ -33,7 +34,7 @@ class Canvas:
         self.shadows = Image.new("L", (ceil(width / 2), ceil((height - self.top) / 2)))
         self._shadow_pen = ImageDraw.Draw(self.shadows)
         self.glows: list[tuple[float, float, float, Color, int]] = []
-        self.rows: list[tuple[float, ...]] = []
+        self._table = array("d")
         self._classes = bytearray()
         self._tiles = {
             name: (tile.start, 1 / tile.width, 1 / tile.height, SIDE**2 / (self.focal**2 * tile.width * tile.height))
@@ -64,14 +65,14 @@ class Canvas:
         """Add a surface: its plane (a, b, c); texture axes u = (x, z, shift) and v = (y, z, shift), in metres."""
         start, wide, high, grade = self._tiles[tile]
         a, b, c = plane
-        self.rows.append(
+        self._table.extend(
             (
                 a, b, c, *color, start, u[0] * wide, u[1] * wide, u[2] * wide + _BIAS,
                 v[0] * high, v[1] * high, v[2] * high + _BIAS, grade, abs(b) + abs(c), 1 / far, ground,
             )
         )  # fmt: skip
         self._classes.append(kind)
-        return len(self.rows) - 1
+        return len(self._classes) - 1
 
     def upright(self, kind: int, color: Color, z: float, tile: str = "plain", shift: float = 0.0) -> int:
         """Add a surface that faces the camera at distance `z`."""
@@ -79,9 +80,9 @@ class Canvas:
         near = 1 / z
         r, g, b = color
         v = self.eye * high + _BIAS
-        self.rows.append((near, 0, 0, r, g, b, start, wide, 0, shift * wide + _BIAS, high, 0, v, grade, 0, near, 0))
+        self._table.extend((near, 0, 0, r, g, b, start, wide, 0, shift * wide + _BIAS, high, 0, v, grade, 0, near, 0))
         self._classes.append(kind)
-        return len(self.rows) - 1
+        return len(self._classes) - 1
 
     def level(self, kind: int, color: Color, y: float = 0.0, tile: str = "plain", far: float = 1000.0) -> int:
         """Add a horizontal surface at height `y`; near the ground it receives shadows."""
@@ -170,6 +171,10 @@ class Canvas:
             u, v = self.project(x, y, z)
             if 0 <= u < self.width and 0 <= v < self.height:
                 self.glows.append((u, v, radius * self.focal / z, color, surface))
+
+    def table(self) -> np.ndarray:
+        """What is known of every surface, float64 (surfaces, 17), in the order of `_add`."""
+        return np.frombuffer(self._table).reshape(len(self._classes), -1)
 
     def labels(self) -> np.ndarray:
         """The class of every pixel, int64 (H, W)."""

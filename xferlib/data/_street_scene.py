@@ -81,6 +81,7 @@ class Street:
         sky = canvas.level(SKY, light.zenith, 0.2 / light.density, light.clouds, 5 / light.density)
         canvas.pen.rectangle((0, 0, canvas.width, canvas.height), sky)
         z, span = _FAR + 10, 200.0
+        scale = canvas.focal / z
         roofs, crests = [(-span, -4.0)], [(-span, -4.0)]
         x = -span
         while x < span:
@@ -96,14 +97,18 @@ class Street:
         woods = canvas.upright(TREE, canvas.lit((0.15, 0.20, 0.10), 0, 0.3, -1), z, "leaves")
         for surface, outline in ((houses, roofs), (woods, crests)):
             outline.append((span, -4.0))
-            canvas.pen.polygon([canvas.project(u, v, z) for u, v in outline], surface)
+            pixels = [(canvas.centre + x * scale, canvas.horizon + (canvas.eye - y) * scale) for x, y in outline]
+            canvas.pen.polygon(pixels, surface)
 
     def _strip(self, surface: int, x0: float, x1: float, depths: tuple[float, ...] = _DEPTHS) -> None:
         """Paint a band of ground between x0 and x1 from the middle of the road."""
-        at, project = self.at, self.canvas.project
-        left = [project(at(x0, z), 0.0, z) for z in depths]
-        right = [project(at(x1, z), 0.0, z) for z in reversed(depths)]
-        self.canvas.pen.polygon(left + right, surface)
+        canvas, left, right = self.canvas, [], []
+        for z in depths:
+            scale = canvas.focal / z
+            middle, row = canvas.centre + self.at(0.0, z) * scale, canvas.horizon + canvas.eye * scale
+            left.append((middle + x0 * scale, row))
+            right.append((middle + x1 * scale, row))
+        canvas.pen.polygon(left + right[::-1], surface)
 
     def _ground(self) -> None:
         """Grass or paving, pavements with kerbs, the road and the mouths of side streets."""

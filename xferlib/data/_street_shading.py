@@ -22,7 +22,7 @@ def shade(canvas: Canvas, rng: random.Random) -> np.ndarray:
     """Shade every pixel of a canvas: float32 (3, H, W) in [0, 1]."""
     light, top = canvas.light, canvas.top
     ids = np.asarray(canvas.ids).astype(np.intp)
-    table = np.array(canvas.rows, np.float32).T.copy()
+    table = canvas.table().T.astype(np.float32, order="C")
 
     def at(column: int) -> np.ndarray:
         return table[column].take(ids, mode="clip")
