@@ -150,9 +150,7 @@ def test_modules_say_what_they_are(name):
     assert importlib.import_module(name).__doc__
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Widget\\..* is deprecated:DeprecationWarning"
-)  # numpydoc looks at inherited members
+@pytest.mark.filterwarnings("ignore:Widget\\..* is deprecated:DeprecationWarning")  # numpydoc looks there
 @pytest.mark.parametrize("name", public_objects())
 def test_docstrings(name):
     ignored = IGNORED | ({"PR01", "RT01"} if isinstance(resolve(name), property) else set())
