@@ -5,7 +5,7 @@ from xferlib import viz
 
 def test_text_by_hand():
     table = viz.table([["FCN-8s", "≈62.7", "1,234"], ["U", "≈9.1", "–"]], ["net", "IU", "size"])
-    assert str(table) == "net        IU   size\nFCN-8s  ≈62.7  1,234\nU        ≈9.1      –"
+    assert str(table) == "net | IU | size\nFCN-8s | ≈62.7 | 1,234\nU | ≈9.1 | –"
 
 
 def test_html_escapes_and_sets_numbers_to_the_right():

@@ -23,16 +23,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
-        """Give the table as plain text, its columns two spaces apart."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = (
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(line, widths, self._right, strict=True)
-            )
-            for line in (self.header, *self.rows)
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        """Give the table as plain text, without padding: that would move with the numbers."""
+        return "\n".join(" | ".join(line) for line in (self.header, *self.rows))
 
     @property
     def _right(self) -> tuple[bool, ...]:
