@@ -215,7 +215,8 @@ def _built(name: str, specification: str, arguments: Mapping[str, Any], state: M
         call = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         reason = " ".join(str(error).split())
         raise ZooError(f"the weights of {name!r} do not fit {specification}({call}): {reason}") from error
-    return net.eval()
+    # The order in which a CPU convolves fastest; the same numbers.
+    return net.eval().to(memory_format=torch.channels_last)
 
 
 def _replace(contents: Mapping[Path, bytes]) -> None:
