@@ -47,7 +47,7 @@ def run() -> list[Row]:
         What was done, our milliseconds at the peer's number of multiply-adds, the peer's milliseconds.
     """
     image = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    ours = FCN(21, 8, widths=WIDTHS, padding=1).eval().to(memory_format=torch.channels_last)
+    ours = FCN(21, 8, widths=WIDTHS, padding=1).eval()
     peer = fcn_resnet50(weights=None, weights_backbone=None, num_classes=21).eval()
     work, peer_work = multiply_adds(ours, image), multiply_adds(peer, image)
     rows, threads_before = [], torch.get_num_threads()
