@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s, FCN-8s and SegNet on drawn streets, on one slim VGG and trained alike."""
+"""FCN-32s, FCN-16s, FCN-8s, SegNet, U-Net and ENet on drawn streets, trained alike."""
 
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,10 @@ from torch.utils.data import Dataset
 from xferlib.data import streets
 from xferlib.losses.segmentation import cross_entropy
 from xferlib.metrics.segmentation import evaluate
+from xferlib.nets.enet import ENet
 from xferlib.nets.fcn import FCN
 from xferlib.nets.segnet import SegNet
+from xferlib.nets.unet import UNet
 from xferlib.train.recipe import Recipe
 
 WIDTHS = (16, 32, 48, 64, 96)
@@ -37,7 +39,6 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
 _recipe: Any = partial(
     Recipe,
     task="segmentation",
-    chapter="fcn",
     loss=_loss,
     dataset=_scenes,
     evaluate=_measure,
@@ -55,6 +56,7 @@ RECIPES = (
     *(
         _recipe(
             name=f"fcn{stride}s-streets",
+            chapter="fcn",
             net=FCN,
             arguments={"num_classes": len(streets.CLASSES), "stride": stride, **SLIM},
         )
@@ -62,7 +64,23 @@ RECIPES = (
     ),
     _recipe(
         name="segnet-streets",
+        chapter="fcn",
         net=SegNet,
         arguments={"num_classes": len(streets.CLASSES), "widths": WIDTHS},
     ),
+    # As many multiply-adds as SegNet.
+    _recipe(
+        name="unet-streets",
+        chapter="unet",
+        net=UNet,
+        arguments={
+            "in_channels": 3,
+            "num_classes": len(streets.CLASSES),
+            "width": 12,
+            "padding": "zeros",
+            "norm": True,
+            "dropout": 0.1,
+        },
+    ),
+    _recipe(name="enet-streets", chapter="enet", net=ENet, arguments={"num_classes": len(streets.CLASSES)}),
 )
