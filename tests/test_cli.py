@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -304,11 +305,11 @@ def test_data_says_what_is_missing(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("XFERLIB_DATA", raising=False)
     assert cli.main(["data"]) == 0
     out = capsys.readouterr().out
-    assert "XFERLIB_DATA names (not set)" in out and "camvid  not found" in out
+    assert "XFERLIB_DATA names (not set)" in out and re.search("camvid +not found", out)
     (tmp_path / "camvid").mkdir()
     monkeypatch.setenv("XFERLIB_DATA", str(tmp_path))
     assert cli.main(["data"]) == 0
-    assert "camvid  found, with another layout" in capsys.readouterr().out
+    assert re.search("camvid +found, with another layout", capsys.readouterr().out)
 
 
 def test_the_package_can_be_run_and_lists_without_importing_the_training():

@@ -1,10 +1,12 @@
 """The command line: ``xferlib list | apply | train | data``."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xferlib.train import Study
     from xferlib.zoo import Row
 
 _REAL = (
@@ -20,6 +23,7 @@ _REAL = (
         "CamVid",
         "train/ val/ test/ with frames, and trainannot/ valannot/ testannot/ with labels of the same name",
     ),
+    ("isbi2012", "ISBI", "image/ and label/ with slices of the same name; 0 is membrane, 255 cell"),
 )
 
 
@@ -200,7 +204,7 @@ def _pictures(path: Path) -> list[Path]:
 def _train(options: argparse.Namespace) -> int:
     import torch
 
-    from xferlib.train import recipes
+    from xferlib.train import Study, recipes
     from xferlib.train.recipe import run
 
     recipe = recipes.find(options.name)
@@ -208,6 +212,8 @@ def _train(options: argparse.Namespace) -> int:
         raise UsageError(f"--data {options.data}: no such folder")
     if options.device == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UsageError("--device gpu: this PyTorch finds no GPU; train with --device cpu")
+    if isinstance(recipe, Study):
+        return _study(recipe, options)
     if recipe.batch_size % options.devices:
         raise UsageError(f"--devices {options.devices}: they cannot share a batch of {recipe.batch_size} equally")
     if os.environ.get("RANK", "0") == "0":  # under `fabric run` only the first process speaks
@@ -224,6 +230,18 @@ def _train(options: argparse.Namespace) -> int:
     if row is not None:
         figures = ", ".join(f"{name} {value}" for name, value in row.result.items())
         print(f"{row.name}: {figures}; {row.cost['seconds']} s on {row.cost['hardware']}")
+    return 0
+
+
+def _study(study: "Study", options: argparse.Namespace) -> int:
+    from xferlib.train.study import run
+
+    for name in ("steps", "data"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: {study.name} is a study, whose trainings are fixed")
+    print(f"{study.name}: {study.data}", flush=True)
+    found = run(study, seed=options.seed, out=options.out, accelerator=options.device, devices=options.devices)
+    print(f"{json.dumps(found['figures'], indent=2)}\n{found['cost']['seconds']} s on {found['cost']['hardware']}")
     return 0
 
 
@@ -257,10 +275,13 @@ def _found(home: str | None, name: str, reader: str) -> str:
 
     if not home or not (Path(home) / name).is_dir():
         return "not found"
-    parts = []
-    for split in ("train", "val", "test"):
+    read, parts = getattr(benchmarks, reader), []
+    options = (
+        [{"split": split} for split in ("train", "val", "test")] if "split" in signature(read).parameters else [{}]
+    )
+    for option in options:
         try:
-            parts.append(f"{len(getattr(benchmarks, reader)(Path(home) / name, split))} {split}")
+            parts.append(" ".join([str(len(read(Path(home) / name, **option))), *option.values()]))
         except FileNotFoundError:
             continue
     return "found: " + ", ".join(parts) if parts else "found, with another layout"

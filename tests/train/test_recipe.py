@@ -56,7 +56,7 @@ def tiny(monkeypatch, tmp_path) -> Recipe:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "pyproject.toml").touch()
-    for where in ("xferlib.zoo.manifest", "xferlib.train.recipe"):
+    for where in ("xferlib.zoo.manifest", "xferlib.train.recipe", "xferlib.train.record"):
         monkeypatch.setattr(sys.modules[where], "data_folder", lambda: checkout / "data")
     return Recipe(
         name="tiny-net",

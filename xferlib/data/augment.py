@@ -1,7 +1,9 @@
 """Random changes that leave the truth true: an image and its labels, moved, mirrored and relit together."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.interpolate import RectBivariateSpline
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as TF
 
@@ -104,6 +106,30 @@ def flip(image: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, T
     return image, labels
 
 
+def turn(image: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """
+    Turn an image and its labels by a random number of quarters, and mirror them every other time.
+
+    Parameters
+    ----------
+    image : Tensor, shape (C, H, W)
+        Values in [0, 1].
+    labels : Tensor, shape (H, W)
+        Classes or instances.
+    generator : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (C, H, W) or (C, W, H)
+        The image.
+    Tensor, shape (H, W) or (W, H)
+        The labels.
+    """
+    quarters = int(torch.randint(4, (), generator=generator))
+    return flip(image.rot90(quarters, (-2, -1)), labels.rot90(quarters, (-2, -1)), generator)
+
+
 def relight(image: Tensor, generator: Generator, strength: float = 0.3) -> Tensor:
     """
     Change brightness, contrast and the colour of the light.
@@ -126,3 +152,68 @@ def relight(image: Tensor, generator: Generator, strength: float = 0.3) -> Tenso
     image = TF.adjust_contrast(image, uniform(1 - strength, 1 + strength, generator))
     tint = 1 + strength / 3 * (2 * torch.rand(3, 1, 1, generator=generator) - 1)
     return (image * tint).clamp(0, 1)
+
+
+def elastic(
+    image: Tensor,
+    labels: Tensor,
+    generator: Generator,
+    *,
+    grid: int = 3,
+    sigma: float = 10.0,
+) -> tuple[Tensor, Tensor]:
+    """
+    Deform an image and its labels smoothly, as tissue is deformed.
+
+    Parameters
+    ----------
+    image : Tensor, shape (C, H, W)
+        Values in [0, 1].
+    labels : Tensor, shape (H, W)
+        Classes or instances, int64.
+    generator : Generator
+        Source of randomness.
+    grid : int
+        Random displacements are drawn at grid x grid points, from corner to corner of the image.
+    sigma : float
+        Standard deviation of a displacement along each axis, in pixels.
+
+    Returns
+    -------
+    Tensor, shape (C, H, W)
+        The image, sampled bilinearly at the displaced places; beyond the edge it is mirrored.
+    Tensor, shape (H, W)
+        The labels, from the nearest pixel.
+
+    Raises
+    ------
+    ValueError
+        If the grid has fewer than two points a side, or sigma is negative.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox, MICCAI 2015, section 3.1: a 3x3 grid, sigma = 10 pixels, and bicubic
+    interpolation between the points.
+    """
+    if grid < 2 or sigma < 0:
+        raise ValueError(f"grid {grid} and sigma {sigma}; expected 2 points a side at least, and sigma from 0 up")
+    size = labels.shape
+    nodes = (sigma * torch.randn(2, grid, grid, generator=generator)).numpy()
+    moved = [_spread(axis, size) for axis in nodes]
+    rows, columns = np.meshgrid(*map(np.arange, size), indexing="ij")
+    # grid_sample wants x before y, in units in which the first pixel's centre is -1 and the last one's is 1.
+    x = 2 * (columns + moved[1]) / max(size[1] - 1, 1) - 1
+    y = 2 * (rows + moved[0]) / max(size[0] - 1, 1) - 1
+    places = torch.from_numpy(np.stack([x, y], -1)[None])
+    options = {"padding_mode": "reflection", "align_corners": True}
+    bent = F.grid_sample(image[None].double(), places, mode="bilinear", **options)[0]
+    numbers = F.grid_sample(labels[None, None].double(), places, mode="nearest", **options)[0, 0]
+    return bent.to(image.dtype), numbers.to(labels.dtype)
+
+
+def _spread(nodes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Interpolate displacements at grid points to every pixel with cubic splines, or of what order they allow."""
+    order = min(3, len(nodes) - 1)
+    at = np.linspace(0, 1, len(nodes))
+    spline = RectBivariateSpline(at, at, nodes, kx=order, ky=order)
+    return spline(*(np.linspace(0, 1, n) for n in size))

@@ -1,6 +1,7 @@
 """Readers of public datasets in the layout in which they are distributed, from wherever a user keeps them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -127,6 +128,70 @@ class CamVid(Dataset):
         for path, labels in zip(self.paths, self.label_paths, strict=True):
             if not labels.is_file():
                 raise FileNotFoundError(f"{labels}: no such file, the labels of {path}; fetch the set again")
+
+
+class ISBI(Dataset):
+    """
+    ISBI 2012, slices of a fly's nerve cord under the electron microscope, with its membranes marked.
+
+    Item ``i`` is a pair: the slice as (1, H, W) float32 in [0, 1], and its labels as (H, W) int64: 0 membrane,
+    1 cell, as in ``xferlib.data.cells.CLASSES``.
+
+    Parameters
+    ----------
+    root : str or path-like, optional
+        The folder that holds ``image`` and ``label``, both with one picture a slice under the same name; by
+        default ``isbi2012`` in the folder that the environment variable XFERLIB_DATA names.
+    slices : sequence of int, optional
+        Which slices, in the order of their names; negative ones count from the end. By default all.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folders are not there or empty, or a slice has no labels.
+    IndexError
+        If there is no such slice.
+
+    References
+    ----------
+    Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for connectomics",
+    Frontiers in Neuroanatomy 9, 2015.
+    """
+
+    def __init__(self, root: str | os.PathLike | None = None, slices: Sequence[int] | None = None) -> None:
+        self.root = _root(root, "isbi2012")
+        found = _pictures(self.root / "image", "*")
+        if not found:
+            raise FileNotFoundError(
+                f"no slices in {(self.root / 'image').absolute()}. Expected beside it: label/ with pictures of the "
+                "same names. Pass the folder of both as root, or set XFERLIB_DATA to the folder that holds isbi2012/"
+            )
+        wrong = [i for i in slices or () if not -len(found) <= i < len(found)]
+        if wrong:
+            raise IndexError(f"slice {wrong[0]} of {len(found)}; they are counted from 0")
+        self.paths = found if slices is None else [found[i] for i in slices]
+        self.label_paths = [self.root / "label" / path.name for path in self.paths]
+        for path, labels in zip(self.paths, self.label_paths, strict=True):
+            if not labels.is_file():
+                raise FileNotFoundError(f"{labels}: no such file, the labels of {path}; fetch the set again")
+
+    def __len__(self) -> int:
+        """Count the slices."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read slice `index` and its labels."""
+        image = read(self.paths[index]).mean(0, keepdim=True)
+        numbers = read_labels(self.label_paths[index])
+        if image.shape[1:] != numbers.shape:
+            raise ImageError(
+                f"{self.label_paths[index]}: labels of {tuple(numbers.shape)} do not fit their slice of "
+                f"{tuple(image.shape[1:])}; fetch both again"
+            )
+        wrong = numbers[(numbers != 0) & (numbers != 255)]
+        if len(wrong):
+            raise ImageError(f"{self.label_paths[index]}: value {int(wrong[0])}; a membrane is 0 and a cell 255")
+        return image, (numbers == 255).long()
 
 
 def _root(root: str | os.PathLike | None, name: str) -> Path:

@@ -5,6 +5,7 @@ from xferlib.train.fit import History, Progress, fit
 from xferlib.train.recipe import Recipe, RecipeError
 from xferlib.train.schedule import constant, cosine, poly
 from xferlib.train.stream import Shuffled, shuffled
+from xferlib.train.study import Study
 
 __all__ = [
     "CheckpointError",
@@ -13,6 +14,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Shuffled",
+    "Study",
     "constant",
     "cosine",
     "fit",

@@ -1,9 +1,6 @@
 """What a recipe of a shipped net is, and how one is run."""
 
-import json
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
+from xferlib.train import record
 from xferlib.train.fit import Loss, fit
 from xferlib.zoo.manifest import data_folder
 
@@ -140,6 +138,7 @@ def run(
     for place in (weights, results):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
 
+    commit = record.commit()
     stream = recipe.dataset(data, seed)
     net = _first_net(recipe, seed)
     checkpoint = folder / f"steps{steps}-seed{seed}.pt"
@@ -155,12 +154,12 @@ def run(
         progress=progress,
         **{**recipe.options, **hardware},
     )
-    if _rank_and_processes()[0]:
+    if record.rank_and_processes()[0]:
         return None
 
     net.half().float()  # what is measured is what is shipped: float16 weights
-    result = {name: _plain(value) for name, value in recipe.evaluate(net, data).items()}
-    cost = {"seconds": round(history.seconds), "hardware": _hardware(**hardware)}
+    result = record.plain(recipe.evaluate(net, data))
+    cost = {"seconds": round(history.seconds), "hardware": record.hardware(**hardware)}
     row = zoo.save(
         net,
         name=recipe.name,
@@ -177,31 +176,24 @@ def run(
         cost=cost,
         folder=weights,
     )
-    record = {
+    found = {
         "command": _command(recipe, steps, seed),
-        "commit": _commit(),
+        "commit": commit,
         "seed": seed,
         "steps": steps,
         "data": recipe.data,
         "figures": result,
         "cost": cost,
     }
-    _write(results / f"{recipe.name}.json", record)
+    record.write(results / f"{recipe.name}.json", found)
     checkpoint.unlink(missing_ok=True)
     return row
 
 
 def _places(out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple[Path, Path]:
     """Choose the folders of the weights and of the record."""
-    if out is not None:
-        return Path(out), Path(out)
-    if departs or not _in_checkout():
-        return folder, folder
-    return data_folder() / "weights", data_folder() / "results"
-
-
-def _in_checkout() -> bool:
-    return (data_folder().parent / "pyproject.toml").is_file()
+    results = record.results_folder(out, folder, departs)
+    return (data_folder() / "weights" if results == data_folder() / "results" else results), results
 
 
 def _first_net(recipe: Recipe, seed: int) -> nn.Module:
@@ -211,50 +203,7 @@ def _first_net(recipe: Recipe, seed: int) -> nn.Module:
         return recipe.net(**recipe.arguments).to(memory_format=torch.channels_last)
 
 
-def _plain(value: Any) -> Any:
-    """Round a measured number to what means something: four significant digits."""
-    if isinstance(value, float) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
-        number = value.item() if hasattr(value, "item") else value
-        return float(f"{number:.4g}") if isinstance(number, float) else number
-    return value
-
-
-def _rank_and_processes() -> tuple[int, int]:
-    """Number of this process and of all, under ``fabric run``; 0 and 1 without it."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def _hardware(accelerator: str = "auto", devices: int = 1, **_: Any) -> str:
-    devices *= _rank_and_processes()[1]
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return f"{devices} x {torch.cuda.get_device_name()}"
-    threads = devices * torch.get_num_threads()
-    return f"{threads} thread{'s' if threads > 1 else ''} of a CPU ({platform.machine()})"
-
-
 def _command(recipe: Recipe, steps: int, seed: int) -> str:
     changed = f" --steps {steps}" if steps != recipe.steps else ""
     changed += f" --seed {seed}" if seed != recipe.seed else ""
     return f"xferlib train {recipe.name}{changed}"
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that this package lies in, marked where files differ from it."""
-    if not _in_checkout():
-        return None
-    try:
-        git = ["git", "-C", str(data_folder().parent)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = [*git, "status", "--porcelain", "--", "xferlib"]
-        changes = subprocess.run(status, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + (" and uncommitted changes" if changes.stdout else "")
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(part, path)

@@ -2,7 +2,7 @@
 The recipes of the shipped nets, one module a net or family of nets.
 
 The recipe "fcn8s-camvid" is ``RECIPE`` in ``fcn8s_camvid.py``; a family puts several into one module's tuple
-``RECIPES``. Modules are imported when they are looked into.
+``RECIPES``, and studies go into ``STUDIES``. Modules are imported when they are looked into.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from xferlib.train.recipe import Recipe, RecipeError
+from xferlib.train.study import Study
 
 
 def every() -> Iterator[Recipe]:
@@ -22,24 +23,36 @@ def every() -> Iterator[Recipe]:
     Recipe
         The recipes of each module, modules in alphabetical order.
     """
-    for name in sorted(module.name for module in iter_modules(__path__)):
-        if not name.startswith("_"):
-            yield from _recipes(name)
+    for name in _modules():
+        yield from (found for found in _contents(name) if isinstance(found, Recipe))
 
 
-def find(name: str) -> Recipe:
+def studies() -> Iterator[Study]:
     """
-    Look a recipe up.
+    Go through all studies.
+
+    Yields
+    ------
+    Study
+        The studies of each module, modules in alphabetical order.
+    """
+    for name in _modules():
+        yield from (found for found in _contents(name) if isinstance(found, Study))
+
+
+def find(name: str) -> Recipe | Study:
+    """
+    Look a recipe or a study up.
 
     Parameters
     ----------
     name : str
-        Name of the recipe, such as "fcn8s-camvid".
+        Its name, such as "fcn8s-camvid".
 
     Returns
     -------
-    Recipe
-        The recipe of that name.
+    Recipe or Study
+        The one of that name.
 
     Raises
     ------
@@ -47,11 +60,11 @@ def find(name: str) -> Recipe:
         If there is none.
     """
     module = name.replace("-", "_")
-    likely = _recipes(module) if module in {found.name for found in iter_modules(__path__)} else ()
-    for recipe in likely:
-        if recipe.name == name:
-            return recipe
-    known = {recipe.name: recipe for recipe in every()}
+    likely = _contents(module) if module in _modules() else ()
+    for found in likely:
+        if found.name == name:
+            return found
+    known = {found.name: found for found in (*every(), *studies())}
     if name in known:
         return known[name]
     close = get_close_matches(name, known, n=1, cutoff=0.4)
@@ -59,6 +72,11 @@ def find(name: str) -> Recipe:
     raise RecipeError(f"no recipe is named {name!r}; {hint}there are: {', '.join(known) or 'none yet'}")
 
 
-def _recipes(module: str) -> tuple[Recipe, ...]:
+def _modules() -> list[str]:
+    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def _contents(module: str) -> tuple[Recipe | Study, ...]:
     found = import_module(f"{__name__}.{module}")
-    return found.RECIPES if hasattr(found, "RECIPES") else (found.RECIPE,)
+    single = (found.RECIPE,) if hasattr(found, "RECIPE") else ()
+    return (*single, *getattr(found, "RECIPES", ()), *getattr(found, "STUDIES", ()))

@@ -1,0 +1,308 @@
+"""How well single objects are found: their number, each one by its overlap, and the partition as a whole."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Matches:
+    """
+    How the objects of a prediction meet those of the truth.
+
+    Matches can be added, so that ``sum(matches, Matches())`` counts over a dataset.
+
+    Parameters
+    ----------
+    true_positives, false_positives, false_negatives : int
+        Objects that were found, objects of the prediction that match none, and true ones that were missed.
+    merges : int
+        Objects of the prediction that cover more than half of each of two or more true ones.
+    splits : int
+        True objects that cover more than half of each of two or more predicted ones.
+    """
+
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+    merges: int = 0
+    splits: int = 0
+
+    def __add__(self, other: "Matches") -> "Matches":
+        """Add count by count."""
+        if not isinstance(other, Matches):
+            return NotImplemented
+        return Matches(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted objects that match a true one, in [0, 1]; nan if none is predicted."""
+        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+
+    @property
+    def recall(self) -> float:
+        """Share of the true objects that were found, in [0, 1]; nan if there is none."""
+        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, in [0, 1]; nan if there is no object in either."""
+        twice = 2 * self.true_positives
+        return _ratio(twice, twice + self.false_positives + self.false_negatives)
+
+
+def components(mask: Tensor, connectivity: int = 1) -> Tensor:
+    """
+    Number the connected components of a mask.
+
+    Parameters
+    ----------
+    mask : Tensor, shape (H, W)
+        Non-zero where there is an object.
+    connectivity : {1, 2}
+        1 joins pixels that share a side, 2 also those that share a corner.
+
+    Returns
+    -------
+    Tensor, shape (H, W), int64
+        0 outside the mask, 1 to n on its components.
+
+    Raises
+    ------
+    ValueError
+        If the mask is not (H, W), or the connectivity is neither 1 nor 2.
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"mask of shape {tuple(mask.shape)}; expected (H, W), one image at a time")
+    if connectivity not in (1, 2):
+        raise ValueError(f"connectivity {connectivity} is neither 1, by sides, nor 2, by sides and corners")
+    joined = ndimage.generate_binary_structure(2, connectivity)
+    numbers = ndimage.label((mask != 0).numpy(force=True), joined)[0]
+    return torch.from_numpy(numbers.astype(np.int64)).to(mask.device)
+
+
+def count(instances: Tensor, least: int = 1) -> int:
+    """
+    Count the objects of an instance map.
+
+    Parameters
+    ----------
+    instances : Tensor of int, shape (H, W)
+        Number of the object at each pixel, 0 where there is none.
+    least : int
+        Objects of fewer pixels are specks and are not counted.
+
+    Returns
+    -------
+    int
+        Number of objects.
+
+    Raises
+    ------
+    ValueError
+        If the map is not (H, W) integers from 0 up.
+    """
+    _check(instances=instances)
+    return int((instances[instances > 0].unique(return_counts=True)[1] >= least).sum())
+
+
+def count_error(prediction: Tensor, truth: Tensor, least: int = 1) -> float:
+    """
+    Tell how far the number of objects is off, whichever way.
+
+    Parameters
+    ----------
+    prediction, truth : Tensor of int, shape (H, W)
+        Instance maps: number of the object at each pixel, 0 where there is none.
+    least : int
+        Objects of fewer pixels are specks and are not counted, in either map.
+
+    Returns
+    -------
+    float
+        ``|n - m| / m`` for n objects in the prediction and m in the truth, 0 at best; nan if m is 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a map is not (H, W) integers from 0 up.
+
+    Notes
+    -----
+    A merge and a split in the same image cancel here; `match` tells them apart.
+    """
+    _check(prediction=prediction, truth=truth)
+    expected = count(truth, least)
+    return _ratio(abs(count(prediction, least) - expected), expected)
+
+
+def match(prediction: Tensor, truth: Tensor, iou: float = 0.5) -> Matches:
+    """
+    Match each predicted object with the true one that it overlaps most.
+
+    Parameters
+    ----------
+    prediction, truth : Tensor of int, shape (H, W)
+        Instance maps: number of the object at each pixel, 0 where there is none. The numbers themselves do not
+        matter.
+    iou : float
+        Two objects match if their intersection over union is above this, at least 0.5 and below 1: so no object
+        can match two.
+
+    Returns
+    -------
+    Matches
+        Numbers of matched and unmatched objects, of merges and of splits.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a map is not (H, W) integers from 0 up, or the threshold lies outside [0.5, 1).
+    """
+    _check(prediction=prediction, truth=truth)
+    if not 0.5 <= iou < 1:
+        raise ValueError(f"iou {iou} is not in [0.5, 1); below 0.5 one object could match two")
+    pairs = _overlaps(prediction, truth)
+    true_sizes, sizes = pairs.true_sizes[pairs.true], pairs.sizes[pairs.predicted]
+    found = int((pairs.shared > iou * (true_sizes + sizes - pairs.shared)).sum())
+    swallowed = pairs.predicted[2 * pairs.shared > true_sizes]
+    fragments = pairs.true[2 * pairs.shared > sizes]
+    return Matches(
+        true_positives=found,
+        false_positives=len(pairs.sizes) - found,
+        false_negatives=len(pairs.true_sizes) - found,
+        merges=int((swallowed.bincount() > 1).sum()),
+        splits=int((fragments.bincount() > 1).sum()),
+    )
+
+
+def rand_f(prediction: Tensor, truth: Tensor) -> float:
+    """
+    Score a partition into cells by pairs of pixels, as the ISBI 2012 challenge does.
+
+    Parameters
+    ----------
+    prediction, truth : Tensor of int, shape (H, W)
+        Instance maps: number of the cell at each pixel, 0 on membranes. For a net's answer these are the
+        `components` of its cell pixels.
+
+    Returns
+    -------
+    float
+        Foreground-restricted Rand F-score in (0, 1], 1 if the cells are the same; nan if the truth has none.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a map is not (H, W) integers from 0 up.
+
+    Notes
+    -----
+    Only the pixels in true cells count. Let p_ij be the share of them that lies in predicted cell i and true cell j,
+    s_i the sum over j and t_j that over i. Then ::
+
+        F = sum p_ij^2 / (sum s_i^2 / 2 + sum t_j^2 / 2)
+
+    which is the harmonic mean of two probabilities: that two pixels of one predicted cell are of one true cell, and
+    the reverse. Hence one gap in a long membrane, which merges two large cells, costs much more than its few pixels.
+    A pixel of a true cell that is predicted as membrane is a segment of its own: with c such pixels among n, both
+    sum p_ij^2 and sum s_i^2 gain c / n^2. A pixel predicted as cell on a true membrane does not count, but it may
+    join two cells. As in the reference's definition of the index, a pixel also makes a pair with itself.
+
+    The challenge reports the Rand error ``1 - F`` at the best threshold of the probabilities; its later V_rand thins
+    the membranes first, which this function does not.
+
+    References
+    ----------
+    Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for connectomics",
+    Frontiers in Neuroanatomy 9, 2015.
+    """
+    _check(prediction=prediction, truth=truth)
+    pairs = _overlaps(prediction, truth)
+    within = pairs.shared.new_zeros(len(pairs.sizes)).index_add(0, pairs.predicted, pairs.shared)
+    alone = int(pairs.true_sizes.sum() - within.sum())
+    together, merged, whole = (int((counts**2).sum()) for counts in (pairs.shared, within, pairs.true_sizes))
+    return _ratio(2 * (together + alone), merged + alone + whole)
+
+
+def pixel_error(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
+    """
+    Give the share of pixels that are taken for the wrong one of membrane and cell.
+
+    Parameters
+    ----------
+    prediction : Tensor, shape (H, W)
+        Probability of a cell in [0, 1], a boolean mask of the cells, or an instance map of integers from 0 up.
+    truth : Tensor of int or bool, shape (H, W)
+        Mask or instance map: 0 on membranes, anything else is a cell.
+    threshold : float
+        A probability from here up counts as cell; for masks and instance maps it plays no part.
+
+    Returns
+    -------
+    float
+        Error in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are empty, or a map is not (H, W) probabilities or integers from 0 up.
+    """
+    if prediction.is_floating_point():
+        if prediction.numel() and not (prediction.min() >= 0 and prediction.max() <= 1):
+            raise ValueError("prediction has values outside [0, 1] or nan; apply softmax or sigmoid to logits first")
+        prediction = prediction >= threshold
+    maps = {
+        name: cells.byte() if cells.dtype == torch.bool else cells
+        for name, cells in (("prediction", prediction), ("truth", truth))
+    }
+    _check(**maps)
+    return ((maps["prediction"] > 0) != (maps["truth"] > 0)).double().mean().item()
+
+
+class _Overlaps(NamedTuple):
+    """Sizes of all objects, and each pair of a true and a predicted object that share pixels."""
+
+    sizes: Tensor
+    true_sizes: Tensor
+    predicted: Tensor
+    true: Tensor
+    shared: Tensor
+
+
+def _overlaps(prediction: Tensor, truth: Tensor) -> _Overlaps:
+    places, sizes = _renumbered(prediction)
+    true_places, true_sizes = _renumbered(truth)
+    codes = (true_places * (len(sizes) + 1) + places)[(places > 0) & (true_places > 0)]
+    pairs, shared = codes.unique(return_counts=True)
+    true, predicted = pairs // (len(sizes) + 1), pairs % (len(sizes) + 1)
+    return _Overlaps(sizes, true_sizes, predicted - 1, true - 1, shared)
+
+
+def _renumbered(instances: Tensor) -> tuple[Tensor, Tensor]:
+    """Number the objects from 1 without gaps, and give their sizes."""
+    padded = torch.cat([instances.flatten().long(), instances.new_zeros(1, dtype=torch.int64)])  # 0 comes first
+    _, places, sizes = padded.unique(return_inverse=True, return_counts=True)
+    return places[:-1], sizes[1:]
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def _check(**maps: Tensor) -> None:
+    shapes = [tuple(instances.shape) for instances in maps.values()]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{' and '.join(maps)} have shapes {' and '.join(map(str, shapes))}; they must be the same")
+    for name, instances in maps.items():
+        if instances.ndim != 2 or not instances.numel():
+            raise ValueError(f"{name} of shape {tuple(instances.shape)}; expected (H, W), one image at a time")
+        if instances.is_floating_point() or instances.is_complex() or instances.dtype == torch.bool:
+            raise ValueError(f"{name} is {instances.dtype}; expected integers, for a mask its components(mask)")
+        if instances.min() < 0:
+            raise ValueError(f"{name} has the number {int(instances.min())}; objects are numbered from 1, 0 is none")
