@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from xferlib.data.benchmarks import CamVid, ImageFolder
+from xferlib.data.benchmarks import ISBI, CamVid, ImageFolder
 from xferlib.data.images import ImageError
 
 HEIGHT, WIDTH = 12, 16
@@ -172,3 +172,81 @@ def test_image_folder_without_pictures(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=rf"{name}: no folder with pictures in it \(\.bmp, "):
         ImageFolder(tmp_path / name)
+
+
+# ISBI 2012
+
+
+@pytest.fixture
+def isbi(tmp_path):
+    """Three slices of one grey each, written out of order; the first k rows of slice k are membrane."""
+    for k in (2, 0, 1):
+        (tmp_path / "image").mkdir(exist_ok=True)
+        Image.new("L", (WIDTH, HEIGHT), 60 * k).save(tmp_path / "image" / f"{k:02}.png")
+        labels = np.full((HEIGHT, WIDTH), 255)
+        labels[:k] = 0
+        annotation(tmp_path / "label" / f"{k:02}.png", labels)
+    return tmp_path
+
+
+def test_isbi_items(isbi):
+    dataset = ISBI(isbi)
+    assert len(dataset) == 3
+    for k, (image, labels) in enumerate(dataset):
+        assert image.shape == (1, HEIGHT, WIDTH) and image.dtype == torch.float32
+        assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == torch.int64
+        assert torch.allclose(image, torch.tensor(60 * k / 255))
+        assert not labels[:k].any() and (labels[k:] == 1).all()
+
+
+@pytest.mark.parametrize(("slices", "expected"), [([2, 0], [2, 0]), ([-1], [2]), (range(1, 3), [1, 2]), ([], [])])
+def test_isbi_slices(isbi, slices, expected):
+    dataset = ISBI(isbi, slices)
+    assert [int((labels == 0).all(1).sum()) for _, labels in dataset] == expected
+    assert len(dataset) == len(expected)
+
+
+@pytest.mark.parametrize("wrong", [3, -4])
+def test_isbi_slices_that_are_not_there(isbi, wrong):
+    with pytest.raises(IndexError, match=f"slice {wrong} of 3"):
+        ISBI(isbi, [0, wrong])
+
+
+def test_isbi_of_another_bit_depth_and_colour(isbi):
+    Image.new("RGB", (WIDTH, HEIGHT), (60, 60, 60)).save(isbi / "image" / "00.png")
+    assert torch.allclose(ISBI(isbi)[0][0], torch.tensor(60 / 255))
+
+
+def test_isbi_is_found_through_the_environment(isbi, tmp_path, monkeypatch):
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "isbi2012").symlink_to(isbi, target_is_directory=True)
+    monkeypatch.setenv("XFERLIB_DATA", str(tmp_path / "sets"))
+    assert len(ISBI()) == 3
+
+
+def test_isbi_in_batches(isbi):
+    images, labels = next(iter(DataLoader(ISBI(isbi), batch_size=3)))
+    assert images.shape == (3, 1, HEIGHT, WIDTH) and labels.shape == (3, HEIGHT, WIDTH)
+
+
+def test_isbi_without_slices_says_what_is_expected(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no slices in .*image\. Expected beside it: label/.*XFERLIB_DATA"):
+        ISBI(tmp_path)
+
+
+def test_isbi_without_labels_of_a_slice(isbi):
+    (isbi / "label" / "01.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"01\.png: no such file, the labels of .*01\.png"):
+        ISBI(isbi)
+
+
+def test_isbi_with_labels_of_another_size(isbi):
+    annotation(isbi / "label" / "00.png", np.zeros((4, 4)))
+    with pytest.raises(ImageError, match=r"labels of \(4, 4\) do not fit their slice of \(12, 16\)"):
+        ISBI(isbi)[0]
+
+
+def test_isbi_with_other_values(isbi):
+    annotation(isbi / "label" / "00.png", np.full((HEIGHT, WIDTH), 7))
+    with pytest.raises(ImageError, match=r"00\.png: value 7; a membrane is 0 and a cell 255"):
+        ISBI(isbi)[0]

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 
 from xferlib import zoo
+from xferlib.data import streets as drawn_streets
 from xferlib.train import recipe as recipes_of
 from xferlib.train import recipes
+from xferlib.train.recipes import streets, unet_cells, unet_isbi
 
 RECIPES = list(recipes.every())
 
@@ -24,7 +26,19 @@ def data(tmp_path_factory):
             Image.fromarray(labels).save(root / "camvid" / f"{split}annot" / f"{i}.png")
             frame = np.stack([20 * labels, 255 - 20 * labels, labels], -1)
             Image.fromarray(frame).save(root / "camvid" / split / f"{i}.png")
+    for kind in ("image", "label"):
+        (root / "isbi2012" / kind).mkdir(parents=True)
+    for i in range(24):
+        labels = np.kron(rng.integers(2, size=(12, 12)), np.ones((8, 8))).astype(np.uint8)
+        Image.fromarray(255 * labels).save(root / "isbi2012" / "label" / f"{i:02}.png")
+        Image.fromarray(150 * labels + 40).save(root / "isbi2012" / "image" / f"{i:02}.png")
     return root
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    """Tiles as small as the slices in miniature."""
+    monkeypatch.setattr(unet_isbi, "TILE", 252)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -42,7 +56,8 @@ def test_the_loss_trains_every_parameter_that_learns(recipe, data):
     net = recipe.net(**recipe.arguments)
     stream = recipe.dataset(data, 0)
     batch = tuple(map(torch.stack, zip(*(stream[i] for i in range(2)), strict=True)))
-    for name, layer in getattr(net, "score", torch.nn.ModuleDict()).items():
+    scores = getattr(net, "score", None)
+    for name, layer in scores.items() if isinstance(scores, torch.nn.ModuleDict) else ():
         torch.nn.init.normal_(layer.weight)  # scores start at zero, and so would the gradients behind them
         assert layer.out_channels == len(recipe.classes), name
     recipe.loss(net, batch).backward()
@@ -65,9 +80,79 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
 
 
 def test_scenes_to_measure_on_are_not_trained_on():
-    from xferlib.data import streets
-    from xferlib.train.recipes import fcn_streets
-
     for seed in range(3):
-        assert fcn_streets._scenes(None, seed).seed != fcn_streets.TEST_SEED
-    assert streets.Streets(1, seed=fcn_streets.TEST_SEED)[0][0].shape == (3, 128, 256)
+        assert streets._scenes(None, seed).seed != streets.TEST_SEED
+        for name in ("unet-cells", "unet-tissue"):
+            assert recipes.find(name).dataset(None, seed).dataset.seed != unet_cells.TEST_SEED
+    assert drawn_streets.Streets(1, seed=streets.TEST_SEED)[0][0].shape == (3, 128, 256)
+
+
+def test_the_slices_held_back_are_measured(data, tmp_path, monkeypatch):
+    recipe = recipes.find("unet-isbi")
+    assert not set(unet_isbi.TRAINING) & set(unet_isbi.HELD_BACK)
+    monkeypatch.setattr(unet_isbi, "HELD_BACK", [23])
+    row = recipes_of.run(
+        recipe, steps=1, data=data, out=tmp_path / "out", runs=tmp_path / "runs", progress=False, accelerator="cpu"
+    )
+    assert row.result.keys() == {"pixel error", "best pixel error", "Rand F"}
+    assert 0 <= row.result["best pixel error"] <= row.result["pixel error"] <= 1
+
+
+def test_the_mean_over_eight_views_is_that_of_a_net_without_a_sense_of_direction():
+    def net(tile):
+        inner = tile[..., 2:-2, 2:-2]
+        return torch.cat([1 - inner, 3 * inner], 1)
+
+    image = torch.rand(1, 30, 50, generator=torch.Generator().manual_seed(0))
+    net.margin, net.stride = 2, 1
+    expected = torch.cat([1 - image, 3 * image]).softmax(0)[1]
+    assert torch.allclose(unet_isbi._probability(net, image), expected, atol=1e-6)
+
+
+def _trainer(log):
+    def train(name, net, loss, dataset, *, steps, batch_size, seed, **options):
+        log.append((name, steps, seed))
+        batch = tuple(map(torch.stack, zip(*(dataset[i] for i in range(2)), strict=True)))
+        assert loss(net, batch).isfinite()
+
+    return train
+
+
+def test_the_study_of_cells_trains_each_arm_alike(monkeypatch):
+    monkeypatch.setattr(unet_cells, "SEEDS", 2)
+    monkeypatch.setattr(unet_cells, "_objects", lambda net: {"F1": float(net.skips)})
+    log = []
+    figures = unet_cells._ablate(_trainer(log), 5)
+    assert len(log) == 10 and {seed for _, _, seed in log} == {5, 6} and len({name for name, _, _ in log}) == 10
+    assert len({steps for _, steps, _ in log}) == 1
+    assert figures["without the long skips"] == [{"F1": 0.0}] * 2
+    assert figures["as the paper"] == [{"F1": 1.0}] * 2
+
+
+def test_objects_are_counted_at_the_best_threshold_too(monkeypatch):
+    class Truth(torch.nn.Module):
+        def forward(self, image):
+            return torch.cat([torch.zeros_like(image), torch.logit(image)], 1)
+
+    class Blocks:
+        def __init__(self, *args, **options):
+            pass
+
+        def __getitem__(self, index):
+            truth = torch.zeros(30, 30, dtype=torch.long)
+            truth[2:12, 2:12], truth[2:12, 13:23] = 1, 2
+            image = torch.where(truth > 0, 0.9, 0.1)
+            image[2:12, 12] = 0.6  # the gap looks like a cell, but less so
+            return image[None], truth
+
+    monkeypatch.setattr(unet_cells.cells, "Cells", Blocks)
+    found = unet_cells._objects(Truth())
+    assert found["count error"] == 0.5 and found["F1"] == 0
+    assert found["best threshold"] in (0.6, 0.7, 0.8) and found["F1 there"] == 1
+
+
+def test_the_study_of_equal_time_names_recipes():
+    names = {recipe.name for recipe in streets.RECIPES}
+    assert set(streets.EQUAL_TIME) <= names
+    found = streets._seconds_a_step({r.name: r for r in streets.RECIPES if r.name == "fcn32s-streets"}, rounds=1)
+    assert found["fcn32s-streets"] > 0

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xferlib import cli
-from xferlib.train import Study, record, recipes, study
+from xferlib.train import Study, recipes, record, study
 
 
 class Numbers(Dataset):

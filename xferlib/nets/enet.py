@@ -111,7 +111,7 @@ class Bottleneck(nn.Module):
         Tensor, shape (B, after, H, W)
             Activations.
         """
-        return self.activation(x + self.branch(x))
+        return self.activation(self.branch(x).add_(x))
 
 
 class Down(Bottleneck):
@@ -147,9 +147,10 @@ class Down(Bottleneck):
             Places of the maxima in their channel, for `Up`.
         """
         pooled, places = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-        even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+        odd = x.shape[-2] % 2, x.shape[-1] % 2
+        even = F.pad(x, (0, odd[1], 0, odd[0])) if any(odd) else x
         shortcut = F.pad(pooled, (0, 0, 0, 0, 0, self.added))
-        return self.activation(shortcut + self.branch(even)), places
+        return self.activation(self.branch(even).add_(shortcut)), places
 
 
 class Up(Bottleneck):
@@ -185,7 +186,7 @@ class Up(Bottleneck):
             Activations.
         """
         shortcut = F.max_unpool2d(self.shortcut(x), places, 2, output_size=size)
-        return self.activation(shortcut + self.branch(x)[..., : size[0], : size[1]])
+        return self.activation(shortcut.add_(self.branch(x)[..., : size[0], : size[1]]))
 
 
 class ENet(nn.Module):

@@ -38,6 +38,8 @@ class UNet(nn.Module):
 
     Attributes
     ----------
+    in_channels : int
+        As given.
     stride : int
         Pixels of the image to a cell of the deepest scale, 2 to the depth.
     margin : int
@@ -71,7 +73,7 @@ class UNet(nn.Module):
             raise ValueError(f"padding {padding!r} is none of 'valid', 'zeros', 'reflect', 'replicate'")
         if width < 1 or depth < 1:
             raise ValueError(f"width {width} and depth {depth}; both must be 1 at least")
-        self.padding, self.skips = padding, skips
+        self.in_channels, self.padding, self.skips = in_channels, padding, skips
         self.stride = 2**depth
         self.margin = 6 * self.stride - 4 if padding == "valid" else 0
         widths = [width * 2**k for k in range(depth + 1)]
@@ -149,9 +151,8 @@ class UNet(nn.Module):
         return side + (rest - side) % self.stride
 
     def _check(self, image: Tensor) -> None:
-        channels = self.contract[0][0].in_channels
-        if image.ndim != 4 or image.shape[1] != channels:
-            raise ValueError(f"image of shape {tuple(image.shape)}; this U-Net takes (B, {channels}, H, W)")
+        if image.ndim != 4 or image.shape[1] != self.in_channels:
+            raise ValueError(f"image of shape {tuple(image.shape)}; this U-Net takes (B, {self.in_channels}, H, W)")
         for side in image.shape[-2:]:
             legal = self.legal_size(side)
             if legal == side:

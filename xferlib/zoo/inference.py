@@ -11,8 +11,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xferlib.data import images
+from xferlib.ops.tiling import apply_tiled
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.weights import load_row
+
+_TILE = 512
 
 Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
@@ -76,9 +79,17 @@ def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
     with torch.no_grad():
         match row.task:
             case "segmentation":
-                return _labels(net(image[None]), image.shape[1:])
+                return _labels(_logits(net, image), image.shape[1:])
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
+
+
+def _logits(net: nn.Module, image: Tensor) -> Tensor:
+    if getattr(net, "in_channels", 3) == 1:
+        image = image.mean(0, keepdim=True)
+    if getattr(net, "margin", 0):
+        return apply_tiled(net, image, net.legal_size(_TILE))[None]
+    return net(image[None])
 
 
 def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:

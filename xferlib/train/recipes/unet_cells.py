@@ -80,7 +80,7 @@ def _recipe(kind: str, name: str, **changes: Any) -> Recipe:
             cells.Cells(2**32, TILE, TILE, seed=TEST_SEED + 1 + seed, kind=kind), net.margin
         ),
         evaluate=partial(_measure, kind),
-        steps=600,
+        steps=400,
         batch_size=4,
         lr=4e-3,
         classes=cells.CLASSES,
@@ -92,7 +92,7 @@ def _recipe(kind: str, name: str, **changes: Any) -> Recipe:
     )
 
 
-SEEDS, IMAGES, SIDE, STEPS = 3, 4, 160, 240
+SEEDS, IMAGES, SIDE, STEPS = 3, 4, 160, 200
 LEAST = 20
 """Objects of fewer pixels are specks."""
 
