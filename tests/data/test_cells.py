@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from xferlib.data import _cell_tissue
 from xferlib.data._cell_fields import (
     FAR,
     borders,
@@ -24,6 +25,7 @@ from xferlib.data._cell_fields import (
     two_nearest,
     window,
 )
+from xferlib.data._cell_tissue import _add_mitochondria, _add_vesicles
 from xferlib.data.cells import CLASSES, PALETTE, VOID, Cells, draw
 
 KINDS = ("culture", "tissue")
@@ -146,6 +148,46 @@ def test_brightness_alone_does_not_find_membranes(pictures):
     for (image,), instances in pictures["tissue"]:
         dark = image < np.quantile(image, np.mean(instances == 0))
         assert 0.15 < np.mean(instances[dark] > 0) < 0.65
+
+
+def test_the_gap_between_touching_cells_is_rarely_one_pixel_wide(pictures):
+    for _, instances in pictures["culture"]:
+        widths = []
+        for steps in (2, 3):
+            left, right = instances[:, :-steps], instances[:, steps:]
+            between = sum(instances[:, k : instances.shape[1] - steps + k] for k in range(1, steps))
+            widths.append(np.sum((left > 0) & (right > 0) & (left != right) & (between == 0)))
+        assert widths[1] > 1.5 * widths[0] > 0
+
+
+def test_organelles_are_as_dark_as_membranes(pictures):
+    shares = []
+    for (image,), instances in pictures["tissue"]:
+        smooth = ndimage.gaussian_filter(image, 1)
+        deep = ndimage.distance_transform_edt(instances) > 5
+        shares.append(np.mean(smooth[deep] < smooth[instances == 0].mean()))
+    assert 0.005 < np.mean(shares) < 0.1
+
+
+@pytest.mark.parametrize(("add", "least"), [(_add_mitochondria, 0.1), (_add_vesicles, 0.1)])
+def test_organelles_lie_inside_cells(add, least):
+    depth = np.full((120, 120), 1.0, np.float32)
+    depth[:, 60:] = ndimage.distance_transform_edt(np.pad(np.ones((118, 58)), 1)).astype(np.float32)
+    darkest = 0
+    for seed in range(6):
+        picture = np.zeros((120, 120), np.float32)
+        add(np.random.default_rng(seed), picture, depth)
+        assert np.abs(picture[:, :58]).max() < 0.01
+        darkest = min(darkest, picture.min())
+    assert darkest < -least
+
+
+def test_tissue_has_both_kinds_of_organelles(monkeypatch):
+    seen = []
+    for name in ("_add_mitochondria", "_add_vesicles"):
+        monkeypatch.setattr(_cell_tissue, name, lambda *arguments, name=name: seen.append(name))
+    draw(0, 64, 64, kind="tissue")
+    assert sorted(seen) == ["_add_mitochondria", "_add_vesicles"]
 
 
 @both

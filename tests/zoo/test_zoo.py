@@ -65,7 +65,7 @@ def _save(folder, name="tiny-net", net=None, **changes):
 def test_a_net_comes_back_with_its_weights_in_half_precision(tmp_path):
     net = _net()
     _save(tmp_path, net=net)
-    loaded = zoo.load("tiny-net", tmp_path)
+    loaded = zoo.load("tiny-net", tmp_path, fast=False)
     assert type(loaded) is Colour and not loaded.training
     for key, tensor in net.state_dict().items():
         back = loaded.state_dict()[key]
@@ -79,6 +79,32 @@ def test_each_load_gives_a_net_of_its_own(tmp_path):
     first = zoo.load("tiny-net", tmp_path)
     nn.init.zeros_(first.conv.weight)
     assert zoo.load("tiny-net", tmp_path).conv.weight.any()
+
+
+class Normed(nn.Module):
+    """A net with a normalisation to fold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def test_a_net_comes_in_the_fast_form_or_as_it_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(Normed, "__module__", "xferlib.nets.tiny")
+    sys.modules["xferlib.nets.tiny"].Normed = Normed
+    net = Normed()
+    net.layers[1].running_mean.fill_(3)
+    _save(tmp_path, net=net, arguments={}, palette=None)
+    fast, plain = zoo.load("tiny-net", tmp_path), zoo.load("tiny-net", tmp_path, fast=False)
+    assert type(fast) is type(plain) is Normed
+    assert isinstance(fast.layers[1], nn.Identity) and isinstance(plain.layers[1], nn.BatchNorm2d)
+    assert plain.state_dict().keys() == net.state_dict().keys()
+    image = torch.rand(1, 3, 9, 9)
+    torch.testing.assert_close(fast(image), plain(image))
+    assert (plain(image) < -2).any()
 
 
 def test_loading_leaves_the_random_state_alone(tmp_path):
@@ -128,7 +154,7 @@ def test_the_shipped_manifest_is_as_it_would_be_written():
 
 @pytest.mark.parametrize("row", zoo.rows(), ids=lambda row: row.name)
 def test_each_shipped_net_loads_and_its_row_is_true(row):
-    net = zoo.load(row.name)
+    net = zoo.load(row.name, fast=False)
     assert sum(p.numel() for p in net.parameters()) == row.parameters
     assert (data_folder() / "weights" / row.file).stat().st_size == row.bytes <= 4e6
     assert all(p.isfinite().all() for p in net.parameters())

@@ -190,6 +190,11 @@ def elastic(
     ValueError
         If the grid has fewer than two points a side, or sigma is negative.
 
+    Notes
+    -----
+    The paper's slices have 512 pixels a side. On much smaller images the same sigma can fold the image over
+    itself: deform before cutting a piece out, or scale sigma with the side.
+
     References
     ----------
     Ronneberger, Fischer, Brox, MICCAI 2015, section 3.1: a 3x3 grid, sigma = 10 pixels, and bicubic

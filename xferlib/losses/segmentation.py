@@ -98,6 +98,8 @@ def border_weights(instances: Tensor, w0: float = 10.0, sigma: float = 5.0) -> T
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}; it must be above 0, the paper's is 5")
     cells = instances.numpy(force=True)
+    # Numbered without gaps, 0 staying 0, because find_objects lists every number up to the largest.
+    cells = np.unique(np.append(0, cells), return_inverse=True)[1][1:].reshape(cells.shape)
     first, second = _two_distances(cells, reach=int(5 * sigma) + 1)
     weights = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
     return torch.from_numpy(np.where(cells == 0, weights, 0).astype(np.float32)).to(instances.device)

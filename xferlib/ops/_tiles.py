@@ -31,6 +31,15 @@ class Span(NamedTuple):
         """Move the tile."""
         return Span(*(place + by for place in self))
 
+    def within(self, margin: int, scale: int) -> slice:
+        """Where in the tile's result the kept part lies."""
+        begin = self.start + margin
+        return slice(scale * (self.first - begin), scale * (self.last - begin))
+
+    def place(self, begin: int, scale: int) -> slice:
+        """Where the kept part goes in a result that begins at a pixel of the image."""
+        return slice(scale * (self.first - begin), scale * (self.last - begin))
+
 
 def spans(
     size: int,
@@ -158,6 +167,12 @@ def check_image(image: Tensor, origin: tuple[int, int] = (0, 0)) -> None:
         )
 
 
+def attribute(net: Net, name: str, default: int) -> int:
+    """Look up what a net says of itself; the stride of a single layer is a pair, and not meant."""
+    value = getattr(net, name, default)
+    return value if isinstance(value, int) else default
+
+
 def check_net(net: Net, tile: int, margin: int, stride: int) -> None:
     """Refuse a net whose result on a tile depends on chance or on the other tiles, and a tile it does not take."""
     if isinstance(net, nn.Module) and any(
@@ -186,34 +201,28 @@ def run(
     progress: bool = False,
 ) -> Tensor:
     """Run the net over the tiles of an image (B, C, H, W), writing each result to its place in ``out``."""
-    device = device_of(net, image)
+    device = like(net, image).device
+    sides = [axis[-1].last - axis[0].first for axis in (rows, cols)]
     bar = tqdm(total=len(image) * len(rows) * len(cols), unit="tile", leave=False, disable=not progress)
     with bar, torch.inference_mode():
+        ready = False
         for batch in _batches(len(image), rows, cols, batch_size):
             tiles = _stack([read(image[b], row, col, padding) for b, row, col in batch], memory_format)
             results = net(tiles.to(device))
             scale = scale_of(results, tiles, margin)
             for (b, row, col), result in zip(batch, results, strict=True):
-                inside = (
-                    slice(scale * (span.first - span.start - margin), scale * (span.last - span.start - margin))
-                    for span in (row, col)
-                )
-                kept = finish(result[(None, slice(None), *inside)], then)
-                if out is None:
-                    out = _empty(image, kept, scale, rows, cols)
-                place = (
-                    slice(scale * (span.first - axis[0].first), scale * (span.last - axis[0].first))
-                    for span, axis in ((row, rows), (col, cols))
-                )
-                _write(out[b], kept[0], *place)
+                kept = finish(result[None, :, row.within(margin, scale), col.within(margin, scale)], then)
+                if not ready:
+                    shape = (len(image), *kept.shape[1:-2], *(scale * side for side in sides))
+                    out, ready = _result(out, shape, kept.dtype, image.device), True
+                out[b, ..., row.place(rows[0].first, scale), col.place(cols[0].first, scale)] = kept[0]
             bar.update(len(batch))
     return out
 
 
-def device_of(net: Net, image: Tensor) -> torch.device:
-    """Where the net is: image and output may stay in main memory while it runs on a GPU."""
-    weights = net.parameters() if isinstance(net, nn.Module) else iter(())
-    return next((weight.device for weight in weights), image.device)
+def like(net: Net, image: Tensor) -> Tensor:
+    """Give a tensor that is where the net is: image and result may stay in main memory while it runs on a GPU."""
+    return next(net.parameters(), image) if isinstance(net, nn.Module) else image
 
 
 def _batches(
@@ -262,18 +271,13 @@ def finish(kept: Tensor, then: Net | None) -> Tensor:
     return value
 
 
-def _empty(image: Tensor, kept: Tensor, scale: int, rows: Sequence[Span], cols: Sequence[Span]) -> Tensor:
-    sides = (scale * (axis[-1].last - axis[0].first) for axis in (rows, cols))
-    # A tensor made in inference mode could not be used in training.
-    with torch.inference_mode(False):
-        return torch.empty((len(image), *kept.shape[1:-2], *sides), dtype=kept.dtype, device=image.device)
-
-
-def _write(out: Tensor, kept: Tensor, ys: slice, xs: slice) -> None:
-    place = out[..., ys, xs]
-    if place.shape != kept.shape or not torch.can_cast(kept.dtype, out.dtype):
-        raise ValueError(
-            f"out {tuple(out.shape)} of {out.dtype} has {tuple(place.shape)} for a tile's {tuple(kept.shape)} of "
-            f"{kept.dtype}"
-        )
-    place.copy_(kept)
+def _result(out: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Check what is to take the result, or make it."""
+    if out is None:
+        # A tensor made in inference mode could not be used in training.
+        with torch.inference_mode(False):
+            return torch.empty(shape, dtype=dtype, device=device)
+    if out.shape != shape or not torch.can_cast(dtype, out.dtype):
+        have, need = (f"{x[0]} x {tuple(x[1:])}" for x in (out.shape, shape))
+        raise ValueError(f"out holds {have} of {out.dtype}; the result is {need} of {dtype}")
+    return out

@@ -6,7 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xferlib.ops._tiles import Net, Padding, Span, check_image, check_net, device_of, finish, run, scale_of, spans
+from xferlib.ops._tiles import (
+    Net,
+    Padding,
+    Span,
+    attribute,
+    check_image,
+    check_net,
+    finish,
+    like,
+    run,
+    scale_of,
+    spans,
+)
 
 if TYPE_CHECKING:
     import dask.array
@@ -104,7 +116,9 @@ def apply_tiled(
     images = image if image.ndim == 4 else image[None]
     check_image(images)
     margin, rows, cols = _plan(net, images.shape[-2:], tile, step, margin, halo, stride, padding)
-    place = None if out is None else _tensor(out)
+    out = None if out is None else _tensor(out)
+    if out is not None and image.ndim == 3:
+        out = out[None]
     result = run(
         net,
         images.detach(),
@@ -115,7 +129,7 @@ def apply_tiled(
         then=then,
         batch_size=batch_size,
         memory_format=memory_format,
-        out=place[None] if place is not None and image.ndim == 3 else place,
+        out=out,
         progress=progress,
     )
     return result if image.ndim == 4 else result[0]
@@ -235,7 +249,7 @@ def reach(net: Net, channels: int, stride: int | None = None) -> int:
     A line of pixels is set to NaN, which passes convolutions, activations and poolings; every result that
     changes was in reach. This errs on the safe side: weights of zero pass NaN too.
     """
-    stride = getattr(net, "stride", 1) if stride is None else stride
+    stride = attribute(net, "stride", 1) if stride is None else stride
     if channels < 1 or stride < 1:
         raise ValueError(f"channels {channels} and stride {stride}; both must be 1 at least")
     check_net(net, 0, 0, stride)
@@ -253,18 +267,18 @@ def reach(net: Net, channels: int, stride: int | None = None) -> int:
 
 def _spread(net: Net, channels: int, stride: int, length: int, axis: int) -> int | None:
     """Give the reach of lines across a strip of an image, or None where one reaches an end of the strip."""
-    legal_size, margin = getattr(net, "legal_size", int), getattr(net, "margin", 0)
+    legal_size, margin = getattr(net, "legal_size", int), attribute(net, "margin", 0)
     shape = [1, channels, 0, 0]
     shape[axis], shape[5 - axis] = legal_size(length), legal_size(max(64, 4 * stride))
     image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    image = image.to(like(net, image))
     middle = shape[axis] // 2
-    device = device_of(net, image)
     found = 0
     with torch.inference_mode():
-        before = net(image.to(device))
+        before = net(image)
         scale = scale_of(before, image, margin)
         for line in range(middle, middle + stride):
-            after = net(image.index_fill(axis, torch.tensor([line]), torch.nan).to(device))
+            after = net(image.index_fill(axis, torch.tensor([line], device=image.device), torch.nan))
             changed = (before != after).any(1).any(5 - axis - 1).nonzero()[:, 1].cpu() // scale + margin
             if len(changed) and (changed[0] == margin or changed[-1] == shape[axis] - margin - 1):
                 return None
@@ -283,8 +297,8 @@ def _plan(
     padding: Padding,
 ) -> tuple[int, list[Span], list[Span]]:
     """Check the request, and lay the tiles along both axes."""
-    margin = getattr(net, "margin", 0) if margin is None else margin
-    stride = getattr(net, "stride", 1) if stride is None else stride
+    margin = attribute(net, "margin", 0) if margin is None else margin
+    stride = attribute(net, "stride", 1) if stride is None else stride
     largest = max(size) if margin == 0 else min(size) if padding == "none" else tile
     if tile > largest:
         way = "call the net on the whole image" if margin == 0 else "pad the image"
@@ -336,9 +350,8 @@ def _try(net: Net, array: "dask.array.Array", tile: list[Span], margin: int, the
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     blank = torch.zeros((1, array.shape[0], *(span.stop - span.start for span in tile)), dtype=dtype)
     with torch.inference_mode():
-        result = net(blank)
-        scale = scale_of(result, blank, margin)
-        return scale, finish(result, then)
+        result = net(blank.to(like(net, blank).device))
+        return scale_of(result, blank, margin), finish(result, then).cpu()
 
 
 def _block(

@@ -26,6 +26,9 @@ KINDS = {
 }
 """Operations that are drawn as blocks, by kind; all others are folded into the block before them."""
 
+_CHANGES = 1.5
+"""A module with a larger factor is a reducing one, with one below the inverse an enlarging one."""
+
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 _JOINS = {"add": "+", "sub": "−", "rsub": "−", "mul": "×", "cat": "cat", "concat": "cat"}
 
@@ -67,6 +70,9 @@ class Block:
         Kernel, such as ``"3×3"``, or the sign of a join.
     calls : tuple of int
         Numbers of the module calls it ran in, outermost first.
+    factor : float
+        How many pixels of what it takes, along one side, make one of its own: 2 for a pooling by two, ½ for
+        a deconvolution by two, the stride for a convolution, whatever a valid one takes off the edges.
     """
 
     kind: str
@@ -75,6 +81,7 @@ class Block:
     inputs: list[Edge]
     detail: str = ""
     calls: tuple[int, ...] = ()
+    factor: float = 1.0
 
 
 @dataclass
@@ -173,10 +180,10 @@ def collapse(graph: Graph, depth: int) -> Graph:
     number = {keys[i]: n for n, i in enumerate(order)}
     blocks = []
     for i in order:
-        members = [block for block, key in zip(graph.blocks, keys, strict=True) if key == keys[i]]
+        members = {j: block for j, block in enumerate(graph.blocks) if keys[j] == keys[i]}
         edges = {
             Edge(number[keys[edge.source]], edge.indices): None
-            for block in members
+            for block in members.values()
             for edge in block.inputs
             if keys[edge.source] != keys[i]
         }
@@ -185,13 +192,22 @@ def collapse(graph: Graph, depth: int) -> Graph:
     return Graph(blocks, outputs, graph.modules)
 
 
-def _merged(members: list[Block], edges: list[Edge], graph: Graph, depth: int) -> Block:
-    final = members[-1]
+def _merged(members: dict[int, Block], edges: list[Edge], graph: Graph, depth: int) -> Block:
+    final = list(members.values())[-1]
     if len(members) == 1:
         return replace(final, inputs=edges)
-    before, after = graph.blocks[members[0].inputs[0].source].shape[1], final.shape[1]
-    kind = "block" if before == after else "down" if before > after else "up"
-    return Block(kind, graph.modules[final.calls[depth - 1]], final.shape, edges, "", final.calls[:depth])
+    factor = _whole_factor(members)
+    kind = "down" if factor > _CHANGES else "up" if factor < 1 / _CHANGES else "block"
+    return Block(kind, graph.modules[final.calls[depth - 1]], final.shape, edges, "", final.calls[:depth], factor)
+
+
+def _whole_factor(members: dict[int, Block]) -> float:
+    """Multiply the factors on the way from what the first member takes to the last member."""
+    factors: dict[int, float] = {}
+    for i, block in members.items():
+        before = next((factors[edge.source] for edge in block.inputs if edge.source in factors), 1.0)
+        factors[i] = before * block.factor
+    return list(factors.values())[-1]
 
 
 class _NotDrawable(Exception):
@@ -238,7 +254,8 @@ class _Recorder(TorchFunctionMode):
             return edges[0].source
         name = self.modules[self.calls[-1]] if self.calls else ""
         detail = _JOINS.get(function, function) if kind == "join" else _kernel(args, kwargs)
-        self.blocks.append(Block(kind, name, _size(function, result), edges, detail, tuple(self.calls)))
+        factor = _factor(kind, args, kwargs, result)
+        self.blocks.append(Block(kind, name, _size(function, result), edges, detail, tuple(self.calls), factor))
         return len(self.blocks) - 1
 
     def _fold(self, source: int, result: Tensor) -> None:
@@ -255,6 +272,16 @@ def _size(function: str, result: Tensor) -> tuple[int, int, int]:
         f"{function} gave a tensor of shape {tuple(result.shape)}; only maps (B, C, H, W) and vectors (B, C) "
         "can be drawn, so draw a part of the net"
     )
+
+
+def _factor(kind: str, args: Any, kwargs: Any, result: Tensor) -> float:
+    if kind == "conv":
+        stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
+        return float(stride if isinstance(stride, int) else stride[0])
+    source = next(_tensors((args, kwargs)))
+    if kind == "join" or source.ndim != 4 or result.ndim != 4:
+        return 1.0
+    return source.shape[2] / result.shape[2]
 
 
 def _kernel(args: Any, kwargs: Any) -> str:

@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from xferlib.nets.folding import accelerate
 from xferlib.zoo.manifest import _FILE, Row, ZooError, manifest_text, row, rows, weights_folder
 
 _NETS = "xferlib.nets."
 
 
-def load(name: str, folder: str | os.PathLike | None = None) -> nn.Module:
+def load(name: str, folder: str | os.PathLike | None = None, *, fast: bool = True) -> nn.Module:
     """
     Load a shipped net.
 
@@ -28,6 +29,9 @@ def load(name: str, folder: str | os.PathLike | None = None) -> nn.Module:
         Name of the net, as `rows` lists it.
     folder : path, optional
         Folder with a manifest and weights; by default that of the shipped nets.
+    fast : bool
+        Whether to give the form that runs fastest, see `xferlib.nets.folding.accelerate`; without it the net
+        is as it was trained, and can be trained further.
 
     Returns
     -------
@@ -44,10 +48,10 @@ def load(name: str, folder: str | os.PathLike | None = None) -> nn.Module:
     Loading runs no code from the file: the weights are plain tensors, and the class comes from
     `xferlib.nets`.
     """
-    return load_row(row(name, folder), folder)
+    return load_row(row(name, folder), folder, fast=fast)
 
 
-def load_row(row: Row, folder: str | os.PathLike | None = None) -> nn.Module:
+def load_row(row: Row, folder: str | os.PathLike | None = None, *, fast: bool = True) -> nn.Module:
     """
     Load the net of a manifest row.
 
@@ -57,6 +61,8 @@ def load_row(row: Row, folder: str | os.PathLike | None = None) -> nn.Module:
         Row of the manifest.
     folder : path, optional
         Folder with the weights; by default that of the shipped nets.
+    fast : bool
+        As in `load`.
 
     Returns
     -------
@@ -86,7 +92,8 @@ def load_row(row: Row, folder: str | os.PathLike | None = None) -> nn.Module:
         state = safetensors.torch.load(content)
     except SafetensorError as error:
         raise ZooError(f"{file}: not a safetensors file ({error}); fetch it again") from error
-    return _built(row.name, row.net, row.arguments, state)
+    net = _built(row.name, row.net, row.arguments, state)
+    return accelerate(net) if fast else net
 
 
 def save(
@@ -215,8 +222,7 @@ def _built(name: str, specification: str, arguments: Mapping[str, Any], state: M
         call = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         reason = " ".join(str(error).split())
         raise ZooError(f"the weights of {name!r} do not fit {specification}({call}): {reason}") from error
-    # The order in which a CPU convolves fastest; the same numbers.
-    return net.eval().to(memory_format=torch.channels_last)
+    return net.eval()
 
 
 def _replace(contents: Mapping[Path, bytes]) -> None:

@@ -57,14 +57,8 @@ def _loss(net: nn.Module, batch: Sample) -> Tensor:
 
 
 def _measure(kind: str, net: nn.Module, data: Path | None) -> dict[str, float]:
-    margin = net.margin
-    inner = (slice(margin, -margin),) * 2
-    side = 160 + 2 * margin
-    pairs = [
-        (image, (instances > 0).long()[inner])
-        for image, instances in (cells.Cells(24, side, side, seed=TEST_SEED, kind=kind)[i] for i in range(24))
-    ]
-    return evaluate(net, pairs, len(cells.CLASSES))
+    tiles = Weighted(cells.Cells(24, TILE, TILE, seed=TEST_SEED, kind=kind), net.margin)
+    return evaluate(net, [tiles[i][:2] for i in range(24)], len(cells.CLASSES))
 
 
 def _recipe(kind: str, name: str, **changes: Any) -> Recipe:
@@ -102,7 +96,8 @@ def _turned(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Tensor
 
 
 def _bent(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Tensor, Tensor]:
-    return augment.elastic(*_turned(sample, generator), generator)
+    # As steep as the paper's 10 pixels on slices of 512.
+    return augment.elastic(*_turned(sample, generator), generator, sigma=4.0)
 
 
 def _drawn(seed: int) -> Dataset:
