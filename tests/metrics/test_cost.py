@@ -95,7 +95,7 @@ def test_a_skip_keeps_its_map_alive():
 
 
 def test_a_net_is_left_as_it_was():
-    net = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1).eval()).train()
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1).eval())
     multiply_adds(net, (2, 4, 4)), peak_memory(net, (2, 4, 4))
     assert net.training and net[0].training and not net[1].training
     assert net[0].num_batches_tracked == 0

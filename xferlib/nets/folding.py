@@ -64,7 +64,7 @@ def fold(net: nn.Module) -> nn.Module:
     Notes
     -----
     With its running statistics normalisation is one scale and one shift a channel. A convolution is linear,
-    so its weights and its bias can take them over.
+    so its weights and its bias can take them over. Transposed convolutions in groups stay as they are.
     """
     if any(module.training for module in net.modules()):
         raise ValueError(f"{type(net).__name__} is in training mode; call net.eval() before folding it")
@@ -73,8 +73,9 @@ def fold(net: nn.Module) -> nn.Module:
         before = ""
         for name, layer in list(parent.named_children()) if isinstance(parent, _IN_ORDER) else ():
             conv = parent._modules.get(before)
-            if isinstance(layer, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d | nn.ConvTranspose2d):
-                setattr(parent, before, _folded(conv, layer))
+            if _can_fold(conv, layer):
+                transpose = isinstance(conv, nn.ConvTranspose2d)
+                setattr(parent, before, fuse_conv_bn_eval(conv, layer, transpose))
                 setattr(parent, name, nn.Identity())
             elif isinstance(layer, nn.Dropout | nn.Dropout2d):
                 setattr(parent, name, nn.Identity())
@@ -82,10 +83,10 @@ def fold(net: nn.Module) -> nn.Module:
     return folded
 
 
-def _folded(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.Module:
-    if norm.running_mean is None:
-        return conv
-    return fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
+def _can_fold(conv: nn.Module | None, norm: nn.Module) -> bool:
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        return False
+    return isinstance(conv, nn.Conv2d) or (isinstance(conv, nn.ConvTranspose2d) and conv.groups == 1)
 
 
 def swap(net: nn.Module) -> nn.Module:

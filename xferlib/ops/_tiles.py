@@ -112,11 +112,13 @@ def _valid(size: int, tile: int, step: int, margin: int, border: int) -> list[Sp
 
 def _same(size: int, tile: int, step: int, halo: int, stride: int) -> list[Span]:
     """Tiles within the image, the last one cut by its border."""
+    if size <= tile:
+        return [Span(0, size, 0, size)]
     count = _steps(size - tile, step) + 1
     edges = [0, *(k * step + halo for k in range(1, count)), size]
     starts = [k * step for k in range(count)]
     # A sliver may be smaller than the net takes: read more of the image, in the same phase.
-    least = min(size, tile, max(tile // 2, 2 * stride))
+    least = min(tile - stride + 1, max(tile // 2, 2 * stride))
     starts[-1] = max(0, starts[-1] - stride * _steps(least - (size - starts[-1]), stride))
     return [Span(start, min(start + tile, size), *edges[k : k + 2]) for k, start in enumerate(starts)]
 
@@ -132,6 +134,8 @@ def reflect_index(index: Tensor, size: int) -> Tensor:
 
 def read(image: Tensor, row: Span, col: Span, padding: Padding) -> Tensor:
     """Give one tile (C, h, w) of an image (C, H, W): a view inside the image, a padded copy at its border."""
+    if min(row.start, col.start) >= 0 and row.stop <= image.shape[1] and col.stop <= image.shape[2]:
+        return image[:, row.start : row.stop, col.start : col.stop]
     outside, indices = [], []
     for dim, span in ((1, row), (2, col)):
         size, wanted = image.shape[dim], torch.arange(span.start, span.stop, device=image.device)

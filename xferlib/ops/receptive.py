@@ -53,16 +53,20 @@ def receptive_field(
     net.eval()
     try:
         with torch.enable_grad():
-            output = net(image)
+            moved = _at(net(image), at).sum()
+            (gradient,) = torch.autograd.grad(moved, image)
     finally:
         for module, training in modes.items():
             module.training = training
+    return gradient.abs().mean((0, 1))
+
+
+def _at(output: Tensor, position: tuple[int, int] | None) -> Tensor:
     height, width = output.shape[-2:]
-    row, column = (height // 2, width // 2) if at is None else at
+    row, column = (height // 2, width // 2) if position is None else position
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"position {(row, column)} is not in the output of {height}x{width}")
-    (gradient,) = torch.autograd.grad(output[..., row, column].sum(), image)
-    return gradient.abs().mean((0, 1))
+    return output[..., row, column]
 
 
 def extent(field: Tensor, share: float = 1.0) -> tuple[int, int]:
