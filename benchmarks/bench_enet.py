@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks import Row, pair, table
 from xferlib.nets.enet import ENet
-from xferlib.nets.folding import accelerate, channels_last, fold, swap
+from xferlib.nets.folding import accelerate, channels_last, fold, swap_pooling
 
 SIZES = ((512, 512), (360, 640))
 FORMS: dict[str, Callable[[nn.Module], nn.Module]] = {
@@ -15,7 +15,7 @@ FORMS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "folded": fold,
     "channels last": channels_last,
     "folded, channels last": lambda net: channels_last(fold(net)),
-    "layers swapped, channels last": lambda net: channels_last(swap(net)),
+    "pooling swapped": swap_pooling,
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xferlib.nets.enet import ENet
 from xferlib.nets.fcn import FCN
-from xferlib.nets.folding import Pool, accelerate, channels_last, fold, swap
+from xferlib.nets.folding import Pool, accelerate, channels_last, fold, swap_pooling
 from xferlib.nets.segnet import SegNet
 from xferlib.nets.unet import UNet
 from xferlib.nets.vgg import VGG
@@ -23,7 +23,7 @@ NETS = {
     "unet": lambda: UNet(3, 4, width=2, padding="zeros", norm=True),
     "unet without norm": lambda: UNet(3, 4, width=2, padding="zeros"),
 }
-STEPS = (fold, swap, channels_last, accelerate)
+STEPS = (fold, swap_pooling, channels_last, accelerate)
 IMAGE = torch.rand(2, 3, 45, 50, generator=torch.Generator().manual_seed(0))
 
 
@@ -186,8 +186,14 @@ def test_only_pooling_of_that_kind_is_swapped():
         nn.MaxPool2d(2, 1, ceil_mode=True),
         nn.MaxPool2d(2, return_indices=True, ceil_mode=True),
     ]
-    assert [isinstance(layer, Pool) for layer in swap(nn.Sequential(*kinds))] == [True, False, False, False, False]
-    assert isinstance(swap(VGG(widths=SMALL)).pool1, nn.MaxPool2d)
+    assert [isinstance(layer, Pool) for layer in swap_pooling(nn.Sequential(*kinds))] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert isinstance(swap_pooling(VGG(widths=SMALL)).pool1, nn.MaxPool2d)
 
 
 def test_channels_lie_side_by_side():

@@ -25,8 +25,8 @@ def accelerate(net: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        A copy for inference: `fold`, then `swap`, then `channels_last`. Layers keep their names; the results
-        differ by rounding.
+        A copy for inference: `fold`, then `swap_pooling`, then `channels_last`. Layers keep their names; the
+        results differ by rounding.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def accelerate(net: nn.Module) -> nn.Module:
     Rounding can move a maximum to its neighbour where the two are equal to seven digits. A net that unpools,
     such as ENet, then differs there by more than rounding, in a few pixels of a million.
     """
-    return channels_last(swap(fold(net)))
+    return channels_last(swap_pooling(fold(net)))
 
 
 def fold(net: nn.Module) -> nn.Module:
@@ -89,9 +89,9 @@ def _can_fold(conv: nn.Module | None, norm: nn.Module) -> bool:
     return isinstance(conv, nn.Conv2d) or (isinstance(conv, nn.ConvTranspose2d) and conv.groups == 1)
 
 
-def swap(net: nn.Module) -> nn.Module:
+def swap_pooling(net: nn.Module) -> nn.Module:
     """
-    Swap layers for others with the same result that PyTorch runs faster on a CPU.
+    Swap the pooling of few channels, such as an image's, for one that is faster on a CPU.
 
     Parameters
     ----------
@@ -101,18 +101,13 @@ def swap(net: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        A copy in which `Pool` does the 2x2 pooling inside a `torch.nn.Sequential`, and oneDNN, where there is
-        one, all 1x1 convolutions.
+        A copy in which `Pool` does the 2x2 pooling inside each `torch.nn.Sequential`.
     """
     swapped = copy.deepcopy(net)
     for parent in list(swapped.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.MaxPool2d) and isinstance(parent, nn.Sequential) and _is_plain(layer):
+        for name, layer in list(parent.named_children()) if isinstance(parent, nn.Sequential) else ():
+            if isinstance(layer, nn.MaxPool2d) and _is_plain(layer):
                 setattr(parent, name, Pool())
-            elif isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and torch.backends.mkldnn.is_available():
-                # On one thread PyTorch takes slower code for 1x1 kernels, unless they are dilated: which
-                # changes nothing, as one weight has no neighbour to move away from.
-                layer.dilation = (2, 2)
     return swapped
 
 
@@ -130,6 +125,9 @@ class Pool(nn.Module):
     PyTorch's own also finds the places of the maxima, and takes ten times as long on the three channels of an
     image.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
         """
