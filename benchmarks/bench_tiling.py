@@ -365,7 +365,9 @@ def _case(kind: str, numbers: list[int]) -> dict[str, float]:
 def _from_zarr(size: int, cap: int) -> dict[str, float]:
     import dask
     import dask.array as da
+    import zarr
 
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})  # each thread's stack counts
     net, side = slim_net(), 512
     with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="single-threaded"):
         line = da.arange(size, chunks=side, dtype=np.float32) / np.float32(size)

@@ -177,7 +177,7 @@ def class_weights(counts: Tensor, c: float = 1.02) -> Tensor:
     References
     ----------
     Paszke et al., "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation", 2016,
-    section 4.
+    section 5.2.
     """
     if c <= 1:
         raise ValueError(f"c is {c}; it must be above 1, the paper's is 1.02")
