@@ -1,5 +1,6 @@
 """The tile strategy: a net on an image of any size, tile by tile, without seams."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -187,26 +188,24 @@ def map_tiles(
         raise ValueError(f"array of shape {array.shape}; give (C, H, W) with at least one pixel")
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"array of {array.dtype}; nets take floats in [0, 1]: for 0..255 give array / np.float32(255)")
-    margin, *axes = _plan(net, array.shape[1:], tile, step, margin, halo, stride, padding)
-    depths = [_depth(axis, size) for axis, size in zip(axes, array.shape[1:], strict=True)]
+    size = array.shape[1:]
+    margin, *axes = _plan(net, size, tile, step, margin, halo, stride, padding)
+    depths = [_depth(axis, side) for axis, side in zip(axes, size, strict=True)]
     groups = [_group(axis, depth) for axis, depth in zip(axes, depths, strict=True)]
-    scale, blank = _try(net, array, [axis[0] for axis in axes], margin, then)
-    cuts = [
-        [0, *(part[0].first for part in parts[1:]), size] for parts, size in zip(groups, array.shape[1:], strict=True)
-    ]
+    scale, sample = _try(net, array, [axis[0] for axis in axes], margin, then)
     results = dask.array.map_overlap(
         _block,
-        array.rechunk((array.shape[0], *(tuple(np.diff(cut).tolist()) for cut in cuts))),
+        array.rechunk((array.shape[0], *(_chunks(parts, side) for parts, side in zip(groups, size, strict=True)))),
         depth={0: 0, 1: depths[0], 2: depths[1]},
         boundary="none",
         trim=False,
         allow_rechunk=False,
         chunks=(
-            *((side,) for side in blank.shape[1:-2]),
+            *((side,) for side in sample.shape[1:-2]),
             *(tuple(scale * (part[-1].last - part[0].first) for part in parts) for parts in groups),
         ),
-        drop_axis=[0] if blank.ndim == 3 else None,
-        meta=np.empty((0,) * (blank.ndim - 1), blank.numpy().dtype),
+        drop_axis=[0] if sample.ndim == 3 else None,
+        meta=np.empty((0,) * (sample.ndim - 1), sample.numpy().dtype),
         net=dask.delayed(net, traverse=False),
         groups=groups,
         depths=depths,
@@ -216,7 +215,7 @@ def map_tiles(
         then=then,
     )
     # Zarr wants chunks of one size, the last one smaller.
-    return results.rechunk((*blank.shape[1:-2], *(scale * _regular(parts) for parts in groups)))
+    return results.rechunk((*sample.shape[1:-2], *(scale * _regular(parts) for parts in groups)))
 
 
 def reach(net: Net, channels: int, stride: int | None = None) -> int:
@@ -336,6 +335,12 @@ def _group(axis: list[Span], depth: int) -> list[list[Span]]:
         sliver = groups.pop()
         groups[-1] += sliver
     return groups
+
+
+def _chunks(groups: list[list[Span]], size: int) -> tuple[int, ...]:
+    """Cut an axis of the image where the groups' results meet."""
+    cuts = [0, *(part[0].first for part in groups[1:]), size]
+    return tuple(after - before for before, after in pairwise(cuts))
 
 
 def _regular(groups: list[list[Span]]) -> int:
