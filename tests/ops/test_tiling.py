@@ -98,7 +98,7 @@ def test_naive_step_leaves_seams():
     assert error(seamed[..., :68, 68:136], whole[..., :68, 68:136]) > 1e-2
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     tile=st.sampled_from([44, 48, 60, 92]),
@@ -173,7 +173,7 @@ def test_reach_as_halo_equals_one_pass(net, stride, size):
         assert error(tiled, whole) < EQUAL
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(size=st.tuples(st.integers(8, 90), st.integers(60, 90)), tile=st.integers(54, 60), whole_step=st.booleans())
 def test_padded_net_equals_one_pass_for_any_size(size, tile, whole_step):
     image = noise(2, *size)

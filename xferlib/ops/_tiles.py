@@ -31,13 +31,8 @@ class Span(NamedTuple):
         """Move the tile."""
         return Span(*(place + by for place in self))
 
-    def within(self, margin: int, scale: int) -> slice:
-        """Where in the tile's result the kept part lies."""
-        begin = self.start + margin
-        return slice(scale * (self.first - begin), scale * (self.last - begin))
-
-    def place(self, begin: int, scale: int) -> slice:
-        """Where the kept part goes in a result that begins at a pixel of the image."""
+    def kept(self, begin: int, scale: int) -> slice:
+        """Where the kept part lies in a result that begins at a pixel of the image."""
         return slice(scale * (self.first - begin), scale * (self.last - begin))
 
 
@@ -58,7 +53,9 @@ def spans(
     ----------
     size, tile : int
         Sides of the image and of a tile, in pixels.
-    step, margin, halo, stride, padding
+    step, margin, halo, stride : int, optional
+        As in `apply_tiled`.
+    padding : {"reflect", "replicate", "zeros", "none"}
         As in `apply_tiled`.
 
     Returns
@@ -165,8 +162,9 @@ def check_image(image: Tensor, origin: tuple[int, int] = (0, 0)) -> None:
             continue
         y = next(y for y, line in enumerate(plane) if not line.isfinite().all())
         x = int((~plane[y].isfinite()).nonzero()[0])
+        which = f"image {b}" if len(image) > 1 else "image"
         raise ValueError(
-            f"image has {plane[y, x].item()} in channel {c} at row {y + origin[0]}, column {x + origin[1]}; "
+            f"{which} has {plane[y, x].item()} in channel {c} at row {y + origin[0]}, column {x + origin[1]}; "
             "replace such pixels first, for instance with torch.nan_to_num"
         )
 
@@ -215,11 +213,12 @@ def run(
             results = net(tiles.to(device))
             scale = scale_of(results, tiles, margin)
             for (b, row, col), result in zip(batch, results, strict=True):
-                kept = finish(result[None, :, row.within(margin, scale), col.within(margin, scale)], then)
+                inside = (span.kept(span.start + margin, scale) for span in (row, col))
+                kept = finish(result[(None, slice(None), *inside)], then)
                 if not ready:
                     shape = (len(image), *kept.shape[1:-2], *(scale * side for side in sides))
                     out, ready = _result(out, shape, kept.dtype, image.device), True
-                out[b, ..., row.place(rows[0].first, scale), col.place(cols[0].first, scale)] = kept[0]
+                out[b, ..., row.kept(rows[0].first, scale), col.kept(cols[0].first, scale)] = kept[0]
             bar.update(len(batch))
     return out
 

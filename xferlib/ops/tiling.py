@@ -158,8 +158,20 @@ def map_tiles(
         As in `apply_tiled`; for other processes or machines it must pickle.
     array : dask.array.Array, shape (C, H, W)
         Image, floats; such as ``dask.array.from_zarr`` gives.
-    tile, step, margin, halo, stride, padding, memory_format, then
-        As in `apply_tiled`; ``then`` gives (1, h, w) or (1, K, h, w).
+    tile : int
+        As in `apply_tiled`.
+    step, margin : int, optional
+        As in `apply_tiled`.
+    halo : int
+        As in `apply_tiled`.
+    stride : int, optional
+        As in `apply_tiled`.
+    padding : {"reflect", "replicate", "zeros", "none"}
+        As in `apply_tiled`.
+    memory_format : torch.memory_format
+        As in `apply_tiled`.
+    then : callable, optional
+        As in `apply_tiled`; it gives (1, h, w) or (1, K, h, w).
 
     Returns
     -------
