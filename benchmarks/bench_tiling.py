@@ -393,22 +393,40 @@ def _from_zarr(size: int, cap: int) -> dict[str, float]:
     return {"image MiB": whole, "cap MiB": cap, "MiB": _highest() - before, "seconds": seconds, "refused": refused}
 
 
-def ratios() -> dict[str, float]:
+def times(repeats: int = 7) -> list[dict[str, float | str]]:
     """
-    Give the times of `run` as ratios.
+    Measure the time of one thread that both take; what else the machine does adds nothing to it.
+
+    Parameters
+    ----------
+    repeats : int
+        How often each is timed, in turn.
 
     Returns
     -------
-    dict of str to float
-        Our time divided by the peer's.
+    list of dict
+        Layout of the peer's net, our seconds, the peer's seconds, and their ratio: medians.
     """
-    rows = run()
-    print(table(rows))
-    return {name: mine / other for name, mine, other in rows}
+    image, net, found, threads_before = photo(SIZE), peer_net(), [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    for layout in ("as called", "channels last"):
+        if layout == "channels last":
+            net = net.to(memory_format=torch.channels_last)
+        taken: list[tuple[float, float]] = []
+        for _ in range(repeats + 1):
+            start = process_time()
+            ours(net, image)
+            middle = process_time()
+            peer(net, image)
+            taken.append((middle - start, process_time() - middle))
+        mine, others = (median(column) for column in zip(*taken[1:], strict=True))
+        found.append({"net": layout, "ours s": mine, "MONAI s": others, "ratio": mine / others})
+    torch.set_num_threads(threads_before)
+    return found
 
 
 PARTS = {
-    "time, ours divided by MONAI's": ratios,
+    f"seconds of one thread, BasicUNet on {SIZE}x{SIZE}, tile {TILE}, overlap {OVERLAP}": times,
     "peak memory, MiB": peaks,
     "largest error, in units of the mean activation": exactness,
     f"tiles on an image of {SIZE}x{SIZE}": by_tile,
@@ -419,19 +437,23 @@ PARTS = {
 
 def _lines(part: dict[str, float] | list[dict[str, float]]) -> str:
     if isinstance(part, dict):
-        return "\n".join(f"{name}: {value:.3g}" for name, value in part.items())
-    head = " ".join(f"{name:>9}" for name in part[0])
-    return "\n".join([head, *(" ".join(f"{value:>9.4g}" for value in row.values()) for row in part)])
+        return "\n".join(f"{name}: {value:.4g}" for name, value in part.items())
+    head = " ".join(f"{name:>13}" for name in part[0])
+    return "\n".join([head, *(" ".join(map(_cell, row.values())) for row in part)])
+
+
+def _cell(value: float | str) -> str:
+    return f"{value:>13}" if isinstance(value, str) else f"{value:>13.4g}"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """
-    Measure everything and print it.
+    Measure everything and print it; without ``--json`` the table of `run` as well.
 
     Parameters
     ----------
     arguments : list of str, optional
-        ``--json PATH`` also writes the figures to a file; by default those of the command line.
+        ``--json PATH`` writes the figures to a file; by default those of the command line.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to this file")
@@ -442,6 +464,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(_case(kind, [int(number) for number in numbers])))
         return
     start, found = perf_counter(), {}
+    if not options.json:
+        print(table(run()))
     for name, measure in PARTS.items():
         found[name] = record.plain(measure())
         print(f"\n{name}", _lines(found[name]), sep="\n", flush=True)

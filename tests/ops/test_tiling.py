@@ -226,6 +226,8 @@ def test_slivers_are_read_wider():
             2,
             4,
         ),
+        # The cell of four, moved two to the left: its last pixel is five to the right of its first result.
+        (nn.Sequential(nn.MaxPool2d(4), nn.Upsample(scale_factor=4), nn.ZeroPad2d((-2, 2, 0, 0))), 4, 5),
         # A result twice as large: in pixels of the image still 1.
         (nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2)), 1, 1),
         (nn.Conv2d(1, 1, 61, padding=30), 1, 30),

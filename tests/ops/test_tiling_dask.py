@@ -62,6 +62,12 @@ def test_valid_net(size, padding):
         equal(map_tiles(VALID, array, tile, step=step, padding=padding), expected)
 
 
+def test_small_steps_share_a_chunk():
+    # A step of 8 leaves a tile 32 beyond its kept part: four tiles make a chunk as large as what it borrows.
+    lazy = map_tiles(VALID, da.zeros((2, 100, 133)), 60, step=8)
+    assert lazy.chunks == ((3,), (32, 32, 32, 4), (32, 32, 32, 32, 5))
+
+
 def test_valid_net_without_padding():
     image = noise(2, 100, 133)
     for tile, step in ((60, None), (92, 27)):

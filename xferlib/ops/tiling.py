@@ -103,7 +103,9 @@ def apply_tiled(
 
     The result equals that of one pass where every tile starts at a multiple of the stride, so that all pool
     the same pixels together, and where no pixel is kept that a tile's edge can reach. For a net with margin, one
-    pass means on the image padded by the margin, and further on the far side to a size that the net takes.
+    pass means on the image padded by the margin, and further on the far side to a size that the net takes. What
+    stays is rounding: layers may sum in another order for another size or layout, which is about 1e-6 of the
+    largest activation in float32 and 1e-15 in float64.
 
     References
     ----------
