@@ -1,13 +1,30 @@
 """How well single objects are found: their number, each one by its overlap, and the partition as a whole."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+
+from xferlib.metrics._average_precision import AREAS, AveragePrecision, average_precision
+from xferlib.metrics._instance_maps import check, found_shares, overlaps, ratio
+
+__all__ = [
+    "AREAS",
+    "AveragePrecision",
+    "Matches",
+    "average_precision",
+    "bowl_score",
+    "bowl_scores",
+    "components",
+    "count",
+    "count_error",
+    "match",
+    "pixel_error",
+    "rand_f",
+]
 
 
 @dataclass(frozen=True)
@@ -42,18 +59,18 @@ class Matches:
     @property
     def precision(self) -> float:
         """Share of the predicted objects that match a true one, in [0, 1]; nan if none is predicted."""
-        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+        return ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
         """Share of the true objects that were found, in [0, 1]; nan if there is none."""
-        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+        return ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall, in [0, 1]; nan if there is no object in either."""
         twice = 2 * self.true_positives
-        return _ratio(twice, twice + self.false_positives + self.false_negatives)
+        return ratio(twice, twice + self.false_positives + self.false_negatives)
 
 
 def components(mask: Tensor, connectivity: int = 1) -> Tensor:
@@ -107,7 +124,7 @@ def count(instances: Tensor, least: int = 1) -> int:
     ValueError
         If the map is not (H, W) integers from 0 up.
     """
-    _check(instances=instances)
+    check(instances=instances)
     return int((instances[instances > 0].unique(return_counts=True)[1] >= least).sum())
 
 
@@ -136,9 +153,9 @@ def count_error(prediction: Tensor, truth: Tensor, least: int = 1) -> float:
     -----
     A merge and a split in the same image cancel here; `match` tells them apart.
     """
-    _check(prediction=prediction, truth=truth)
+    check(prediction=prediction, truth=truth)
     expected = count(truth, least)
-    return _ratio(abs(count(prediction, least) - expected), expected)
+    return ratio(abs(count(prediction, least) - expected), expected)
 
 
 def match(prediction: Tensor, truth: Tensor, iou: float = 0.5) -> Matches:
@@ -164,10 +181,10 @@ def match(prediction: Tensor, truth: Tensor, iou: float = 0.5) -> Matches:
     ValueError
         If the shapes differ, a map is not (H, W) integers from 0 up, or the threshold lies outside [0.5, 1).
     """
-    _check(prediction=prediction, truth=truth)
+    check(prediction=prediction, truth=truth)
     if not 0.5 <= iou < 1:
         raise ValueError(f"iou {iou} is not in [0.5, 1); below 0.5 one object could match two")
-    pairs = _overlaps(prediction, truth)
+    pairs = overlaps(prediction, truth)
     true_sizes, sizes = pairs.true_sizes[pairs.true], pairs.sizes[pairs.predicted]
     found = int((pairs.shared > iou * (true_sizes + sizes - pairs.shared)).sum())
     swallowed = pairs.predicted[2 * pairs.shared > true_sizes]
@@ -179,6 +196,65 @@ def match(prediction: Tensor, truth: Tensor, iou: float = 0.5) -> Matches:
         merges=int((swallowed.bincount() > 1).sum()),
         splits=int((fragments.bincount() > 1).sum()),
     )
+
+
+def bowl_score(prediction: Tensor, truth: Tensor) -> float:
+    """
+    Score found objects as the Data Science Bowl of 2018 does, by how many are found at ten levels of strictness.
+
+    Parameters
+    ----------
+    prediction, truth : Tensor of int, shape (H, W)
+        Instance maps: number of the object at each pixel, 0 where there is none. The numbers themselves do not
+        matter.
+
+    Returns
+    -------
+    float
+        Mean of ``TP / (TP + FP + FN)`` over the thresholds 0.50, 0.55, ..., 0.95 of the intersection over union, which
+        a match has to exceed; in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a map is not (H, W) integers from 0 up.
+
+    Notes
+    -----
+    In an image without objects one false alarm makes the score 0; hence it is 1, not nan, where nothing is found and
+    nothing is there, so that every image counts in a mean.
+
+    References
+    ----------
+    Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 16,
+    2019.
+    """
+    return found_shares(prediction, truth).mean().item()
+
+
+def bowl_scores(predictions: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
+    """
+    Average the Data Science Bowl's score over images.
+
+    Parameters
+    ----------
+    predictions, truths : sequence of Tensor of int, shape (H, W)
+        Instance maps as `bowl_score` takes them; sizes may differ from image to image.
+
+    Returns
+    -------
+    dict of str to float
+        "score", the mean of `bowl_score`, and "at .5", the mean of its part at the threshold 0.5; in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If there is no image, there are not as many predictions as truths, or a map is not as `bowl_score` asks.
+    """
+    if len(predictions) != len(truths) or not len(truths):
+        raise ValueError(f"{len(predictions)} predictions for {len(truths)} truths; give one of each an image")
+    found = torch.stack([found_shares(*maps) for maps in zip(predictions, truths, strict=True)])
+    return {"score": found.mean().item(), "at .5": found[:, 0].mean().item()}
 
 
 def rand_f(prediction: Tensor, truth: Tensor) -> float:
@@ -222,12 +298,12 @@ def rand_f(prediction: Tensor, truth: Tensor) -> float:
     Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for connectomics",
     Frontiers in Neuroanatomy 9, 2015.
     """
-    _check(prediction=prediction, truth=truth)
-    pairs = _overlaps(prediction, truth)
+    check(prediction=prediction, truth=truth)
+    pairs = overlaps(prediction, truth)
     within = pairs.shared.new_zeros(len(pairs.sizes)).index_add(0, pairs.predicted, pairs.shared)
     alone = int(pairs.true_sizes.sum() - within.sum())
     together, merged, whole = (int((counts**2).sum()) for counts in (pairs.shared, within, pairs.true_sizes))
-    return _ratio(2 * (together + alone), merged + alone + whole)
+    return ratio(2 * (together + alone), merged + alone + whole)
 
 
 def pixel_error(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
@@ -261,48 +337,5 @@ def pixel_error(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> fl
         name: cells.byte() if cells.dtype == torch.bool else cells
         for name, cells in (("prediction", prediction), ("truth", truth))
     }
-    _check(**maps)
+    check(**maps)
     return ((maps["prediction"] > 0) != (maps["truth"] > 0)).double().mean().item()
-
-
-class _Overlaps(NamedTuple):
-    """Sizes of all objects, and each pair of a true and a predicted object that share pixels."""
-
-    sizes: Tensor
-    true_sizes: Tensor
-    predicted: Tensor
-    true: Tensor
-    shared: Tensor
-
-
-def _overlaps(prediction: Tensor, truth: Tensor) -> _Overlaps:
-    places, sizes = _renumbered(prediction)
-    true_places, true_sizes = _renumbered(truth)
-    codes = (true_places * (len(sizes) + 1) + places)[(places > 0) & (true_places > 0)]
-    pairs, shared = codes.unique(return_counts=True)
-    true, predicted = pairs // (len(sizes) + 1), pairs % (len(sizes) + 1)
-    return _Overlaps(sizes, true_sizes, predicted - 1, true - 1, shared)
-
-
-def _renumbered(instances: Tensor) -> tuple[Tensor, Tensor]:
-    """Number the objects from 1 without gaps, and give their sizes."""
-    padded = torch.cat([instances.flatten().long(), instances.new_zeros(1, dtype=torch.int64)])  # 0 comes first
-    _, places, sizes = padded.unique(return_inverse=True, return_counts=True)
-    return places[:-1], sizes[1:]
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan
-
-
-def _check(**maps: Tensor) -> None:
-    shapes = [tuple(instances.shape) for instances in maps.values()]
-    if len(set(shapes)) > 1:
-        raise ValueError(f"{' and '.join(maps)} have shapes {' and '.join(map(str, shapes))}; they must be the same")
-    for name, instances in maps.items():
-        if instances.ndim != 2 or not instances.numel():
-            raise ValueError(f"{name} of shape {tuple(instances.shape)}; expected (H, W), one image at a time")
-        if instances.is_floating_point() or instances.is_complex() or instances.dtype == torch.bool:
-            raise ValueError(f"{name} is {instances.dtype}; expected integers, for a mask its components(mask)")
-        if instances.min() < 0:
-            raise ValueError(f"{name} has the number {int(instances.min())}; objects are numbered from 1, 0 is none")

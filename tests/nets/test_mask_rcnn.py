@@ -1,0 +1,264 @@
+"""Mask R-CNN: its parts against torchvision's with the same weights, its choices by hand, and odd batches."""
+
+import math
+
+import pytest
+import torch
+
+from xferlib.losses.detection import mask_rcnn_loss
+from xferlib.nets.mask_rcnn import MaskRCNN
+from xferlib.nets.roi_heads import BoxHead, MaskHead, Pooler, level_of
+from xferlib.nets.rpn import RPN, anchors
+from xferlib.ops.instances import Instances
+from xferlib.ops.roi import roi_align
+
+# isort: split
+from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.poolers import LevelMapper
+
+TINY = {
+    "num_classes": 4,
+    "depths": (1, 1, 1, 1),
+    "widths": (8, 8, 16, 16),
+    "expansion": 1,
+    "stem": 8,
+    "norm": "batch",
+    "channels": 8,
+    "anchors": (12, 24, 48, 96),
+    "canonical": 112.0,
+    "hidden": 16,
+    "mask_width": 8,
+    "candidates": 50,
+    "proposals": 30,
+    "sampled": 16,
+    "detections": 12,
+}
+CHOICES = [{}, {"pyramid": False}, {"pooling": "pool"}, {"pooling": "warp"}, {"mask_head": "mlp"}, {"coupled": True}]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def peer():
+    torch.manual_seed(0)
+    return maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).eval()
+
+
+@pytest.fixture(scope="module")
+def full(peer):
+    """Ours at full size, with torchvision's weights under our names."""
+    net = MaskRCNN(91).eval()
+    theirs = peer.state_dict()
+    parts = {
+        "backbone.": "backbone.body.",
+        "rpn.conv": "rpn.head.conv.0.0",
+        "rpn.objectness": "rpn.head.cls_logits",
+        "rpn.deltas": "rpn.head.bbox_pred",
+        "box_head.fc1": "roi_heads.box_head.fc6",
+        "box_head.fc2": "roi_heads.box_head.fc7",
+        "box_head.classes": "roi_heads.box_predictor.cls_score",
+        "box_head.deltas": "roi_heads.box_predictor.bbox_pred",
+        "mask_head.deconv": "roi_heads.mask_predictor.conv5_mask",
+        "mask_head.masks": "roi_heads.mask_predictor.mask_fcn_logits",
+        **{f"neck.lateral.{k}.": f"backbone.fpn.inner_blocks.{k}.0." for k in range(4)},
+        **{f"neck.smooth.{k}.": f"backbone.fpn.layer_blocks.{k}.0." for k in range(4)},
+        **{f"mask_head.conv{k + 1}": f"roi_heads.mask_head.{k}.0" for k in range(4)},
+    }
+    state = {}
+    for key in net.state_dict():
+        ours = next(part for part in parts if key.startswith(part))
+        state[key] = theirs[parts[ours] + key.removeprefix(ours)]
+    net.load_state_dict(state)
+    return net
+
+
+def test_as_many_weights_as_torchvisions(full, peer):
+    count = sum(p.numel() for p in full.parameters())
+    norms = [m for m in peer.modules() if isinstance(m, torch.nn.BatchNorm2d)]  # frozen only where it is pretrained
+    theirs = sum(p.numel() for p in peer.parameters()) - sum(p.numel() for m in norms for p in m.parameters())
+    assert count == 44_401_393 == theirs
+
+
+@torch.no_grad()
+def test_the_same_weights_give_torchvisions_answers(full, peer):
+    image = torch.rand(1, 3, 96, 128)
+    mine = full.levels(image)
+    theirs = list(peer.backbone((image - full.mean) / full.std).values())
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
+    found = full.rpn(theirs)
+    logits, deltas = peer.rpn.head(theirs)
+    flat = [level.permute(0, 2, 3, 1).flatten(1) for level in logits]
+    assert torch.allclose(found.objectness, torch.cat(flat, 1), rtol=1e-3, atol=1e-3 * max(map(torch.max, flat)).abs())
+    flat = [level.permute(0, 2, 3, 1).reshape(1, -1, 4) for level in deltas]
+    assert torch.allclose(found.deltas, torch.cat(flat, 1), rtol=1e-3, atol=1e-3 * max(map(torch.max, flat)).abs())
+    cut = torch.rand(3, 256, 7, 7)
+    classes, boxes = full.box_head(cut)
+    heads = peer.roi_heads
+    expected = heads.box_predictor(heads.box_head(cut))
+    assert torch.allclose(classes, expected[0], atol=1e-4)
+    assert torch.allclose(boxes.flatten(1), expected[1], atol=1e-4)
+    cut = torch.rand(2, 256, 14, 14)
+    masks = full.mask_head(cut)
+    assert masks.shape == (2, 91, 28, 28)
+    assert torch.allclose(masks, heads.mask_predictor(heads.mask_head(cut)), rtol=1e-3, atol=1e-4)
+
+
+def test_anchors_by_hand():
+    laid = anchors((1, 2), 16, [8], [1.0, 4.0])
+    assert laid.tolist() == [[4, 4, 12, 12], [6, 0, 10, 16], [20, 4, 28, 12], [22, 0, 26, 16]]
+
+
+def test_anchors_are_torchvisions_half_a_cell_on_and_unrounded():
+    theirs = AnchorGenerator(((32,),), ((0.5, 1.0, 2.0),))(
+        ImageList(torch.zeros(1, 3, 64, 48), [(64, 48)]), [torch.zeros(1, 1, 8, 6)]
+    )[0]
+    assert (anchors((8, 6), 8, [32], (0.5, 1.0, 2.0)) - 4 - theirs).abs().max() <= 0.5
+
+
+def test_levels_by_the_formula_and_by_torchvision():
+    sides = torch.tensor([1.0, 56, 111, 112, 223, 224, 448, 2000])
+    boxes = torch.cat([torch.zeros(8, 2), sides[:, None].repeat(1, 2)], 1)
+    found = level_of(boxes, (4, 8, 16, 32))
+    assert found.tolist() == [0, 0, 0, 1, 1, 2, 3, 3]
+    assert torch.equal(found, LevelMapper(2, 5)([boxes]))
+    assert level_of(boxes, (16,)).tolist() == [0] * 8
+    assert level_of(torch.zeros(1, 4), (4, 8)).tolist() == [0]
+
+
+def test_boxes_are_cut_from_their_levels_in_their_order():
+    levels = [torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16)]
+    small, large = [2.0, 3, 20, 25], [0.0, 0, 128, 120]
+    boxes = [torch.tensor([large, small]), torch.tensor([small])]
+    cut = Pooler((4, 8), 7, canonical=224.0)(levels, boxes)
+    expected = [
+        roi_align(levels[1], torch.tensor([[0, *large]]), 7, 1 / 8),
+        roi_align(levels[0], torch.tensor([[0, *small]]), 7, 1 / 4),
+        roi_align(levels[0], torch.tensor([[1, *small]]), 7, 1 / 4),
+    ]
+    assert torch.allclose(cut, torch.cat(expected), atol=1e-6)
+
+
+def test_the_best_proposals_come_first_and_lie_in_the_picture():
+    rpn = RPN(4, (8,), ((16,),), (1.0,), candidates=50, proposals=5)
+    found = rpn([torch.rand(2, 4, 6, 8)])
+    objectness = torch.zeros_like(found.objectness)
+    objectness[0, 13] = 9.0
+    objectness[1, 0] = 9.0
+    found = found._replace(objectness=objectness, deltas=torch.zeros_like(found.deltas))
+    first, second = rpn.propose(found, (48, 64))
+    assert torch.allclose(first[0], found.anchors[13])
+    assert second[0].tolist() == [0, 0, 12, 12]  # its anchor is -4, -4, 12, 12
+    assert len(first) == len(second) == 5
+
+
+def scene(objects=3, size=(64, 80)):
+    numbers = torch.zeros(size, dtype=torch.int64)
+    for k in range(1, objects + 1):
+        numbers[8 * k : 8 * k + 14, 15 * k : 15 * k + 12] = k
+    return Instances.from_map(numbers, torch.arange(objects) % 3 + 1)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_full_and_empty_pictures_train_and_are_looked_at_together(choice):
+    net = MaskRCNN(**{**TINY, **choice})
+    images = torch.rand(3, 3, 64, 80)
+    terms = mask_rcnn_loss(net(images, [scene(3), scene(0), scene(1)]), coupled=net.coupled)
+    assert set(terms) == {"objectness", "anchor boxes", "classes", "boxes", "masks"}
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    net.eval()
+    for found in net(images):
+        n = len(found.scores)
+        assert (found.boxes.shape, found.classes.shape, found.masks.shape) == ((n, 4), (n,), (n, 64, 80))
+        assert found.masks.dtype == torch.bool and n <= 12
+        assert torch.equal(found.scores, found.scores.sort(descending=True).values)
+        assert ((found.classes >= 1) & (found.classes < 4)).all()
+        inside = (found.boxes[:, :2] >= 0).all() and (found.boxes[:, 2:] <= torch.tensor([80.0, 64])).all()
+        assert inside
+
+
+@pytest.mark.parametrize("choice", CHOICES[:2], ids=str)
+def test_pictures_without_any_object_train(choice):
+    net = MaskRCNN(**{**TINY, **choice})
+    terms = mask_rcnn_loss(net(torch.rand(2, 3, 64, 64), [scene(0, (64, 64))] * 2))
+    assert terms["masks"] == terms["boxes"] == terms["anchor boxes"] == 0
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("size", [(33, 47), (64, 200), (5, 9)])
+def test_any_size(size):
+    net = MaskRCNN(**TINY).eval()
+    (found,) = net(torch.rand(1, 3, *size))
+    assert found.masks.shape[1:] == size
+
+
+def test_nothing_found_is_no_error():
+    net = MaskRCNN(**TINY, score=1.0).eval()
+    (found,) = net(torch.rand(1, 3, 64, 64))
+    assert [len(part) for part in found] == [0, 0, 0, 0]
+
+
+def test_the_same_seed_gives_the_same_loss():
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        net = MaskRCNN(**TINY)
+        terms = mask_rcnn_loss(net(torch.linspace(0, 1, 3 * 64 * 80).view(1, 3, 64, 80), [scene()]))
+        losses.append(sum(terms.values()).item())
+    assert losses[0] == losses[1]
+
+
+def test_a_scene_is_learned_by_heart():
+    wider = {"widths": (16, 16, 32, 32), "stem": 16, "channels": 24, "hidden": 48, "mask_width": 16}
+    net = MaskRCNN(**{**TINY, **wider, "norm": "group", "score": 0.5})
+    truth = scene(3)
+    image = 0.2 + 0.0 * torch.rand(1, 3, 64, 80)
+    for mask, kind in zip(truth.masks, truth.classes, strict=True):
+        image[0, kind - 1, mask] = 0.9
+    solver = torch.optim.AdamW(net.parameters(), lr=5e-3)
+    for _ in range(150):
+        solver.zero_grad()
+        sum(mask_rcnn_loss(net(image, [truth])).values()).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        solver.step()
+    (found,) = net.eval()(image)
+    for mask, kind in zip(truth.masks, truth.classes, strict=True):
+        shared = (found.masks & mask).flatten(1).sum(1) / (found.masks | mask).flatten(1).sum(1)
+        assert (shared[found.classes == kind] > 0.8).any()
+
+
+def test_heads_have_the_papers_shapes():
+    assert MaskHead(256, 80)(torch.rand(1, 256, 14, 14)).shape == (1, 80, 28, 28)
+    classes, boxes = BoxHead(16, 7, 5, 8)(torch.rand(2, 16, 7, 7))
+    assert (classes.shape, boxes.shape) == ((2, 5), (2, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mask_head": "tree"}, "'tree' is not known; choose one of fcn, mlp"),
+        ({"pooling": "max"}, "'max' is not known; choose one of align, warp, pool"),
+        ({"anchors": (8, 16)}, "2 anchor sizes for 4 stages"),
+    ],
+)
+def test_bad_choices_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        MaskRCNN(**{**TINY, **arguments})
+
+
+def test_bad_truths_are_named():
+    net, images = MaskRCNN(**TINY), torch.rand(2, 3, 64, 80)
+    with pytest.raises(ValueError, match="1 truths for 2 images"):
+        net(images, [scene()])
+    with pytest.raises(ValueError, match=r"masks of \(64, 80\) for images of \(64, 79\)"):
+        net(images[..., :79], [scene(0)] * 2)
+    bad = scene()._replace(boxes=torch.full((3, 4), math.nan))
+    with pytest.raises(ValueError, match="nan"):
+        net(images, [bad, scene()])

@@ -1,0 +1,74 @@
+"""Masks cut out of boxes and pasted back."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from xferlib.ops import masks as mask_ops
+from xferlib.ops.instances import boxes_of
+
+
+def disc(height=40, width=50, y=18.0, x=22.0, radius=11.3):
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    return torch.from_numpy((rows - y) ** 2 + (columns - x) ** 2 <= radius**2)[None]
+
+
+def test_a_mask_that_is_cut_and_pasted_comes_back():
+    mask = disc()
+    box = boxes_of(mask)
+    again = mask_ops.paste(mask_ops.crop(mask, box, 28).float(), box, (40, 50))
+    assert torch.equal(again, mask)
+
+
+def test_cutting_looks_at_the_centres_of_the_parts():
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, 1, 2] = True
+    assert mask_ops.crop(mask, torch.tensor([[0.0, 0, 4, 4]]), 4)[0].nonzero().tolist() == [[1, 2]]
+    # Parts of half a pixel, within pixels (1..2, 2..3).
+    assert mask_ops.crop(mask, torch.tensor([[1.0, 0, 3, 2]]), 4)[0].nonzero().tolist() == [
+        [2, 2],
+        [2, 3],
+        [3, 2],
+        [3, 3],
+    ]
+
+
+def test_pasting_is_interpolation_between_the_centres():
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(1, 7, 7, generator=generator)
+    x1, y1, x2, y2 = 5.3, 2.6, 33.9, 27.1
+    rows, columns = np.mgrid[:30, :40] + 0.5
+    at = [(rows - y1) / (y2 - y1) * 7 - 0.5, (columns - x1) / (x2 - x1) * 7 - 0.5]
+    expected = ndimage.map_coordinates(probabilities[0].numpy(), at, order=1, mode="nearest") >= 0.5
+    expected &= (rows >= y1) & (rows < y2) & (columns >= x1) & (columns < x2)
+    found = mask_ops.paste(probabilities, torch.tensor([[x1, y1, x2, y2]]), (30, 40))[0]
+    assert (found.numpy() != expected).mean() < 1e-3  # a value at the threshold may fall on either side
+    assert found.any() and not found.all()
+
+
+def test_a_box_beyond_the_picture_is_cut_off():
+    found = mask_ops.paste(torch.ones(1, 3, 3), torch.tensor([[-4.0, 2, 3, 99]]), (6, 8))[0]
+    expected = torch.zeros(6, 8, dtype=torch.bool)
+    expected[2:, :3] = True
+    assert torch.equal(found, expected)
+
+
+def test_many_masks_are_pasted_in_parts(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    masks, corners = torch.rand(9, 5, 5, generator=generator), torch.rand(9, 2, generator=generator) * 10
+    boxes = torch.cat([corners, corners + 8], 1)
+    whole = mask_ops.paste(masks, boxes, (20, 20))
+    monkeypatch.setattr(mask_ops, "_WORK", 800)
+    assert torch.equal(mask_ops.paste(masks, boxes, (20, 20)), whole)
+
+
+def test_no_masks():
+    assert mask_ops.paste(torch.zeros(0, 28, 28), torch.zeros(0, 4), (5, 6)).shape == (0, 5, 6)
+    assert mask_ops.crop(torch.zeros(0, 5, 6, dtype=torch.bool), torch.zeros(0, 4), 28).shape == (0, 28, 28)
+
+
+@pytest.mark.parametrize("call", [lambda m, b: mask_ops.crop(m > 0, b, 4), lambda m, b: mask_ops.paste(m, b, (9, 9))])
+def test_counts_that_differ_are_named(call):
+    with pytest.raises(ValueError, match="2 boxes for 1 masks"):
+        call(torch.zeros(1, 5, 5), torch.tensor([[0.0, 0, 4, 4]] * 2))

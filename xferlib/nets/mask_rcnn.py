@@ -1,0 +1,271 @@
+"""Mask R-CNN: find the objects, classify each, and mark its pixels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from xferlib.nets.fpn import FPN
+from xferlib.nets.resnet import DEPTHS, WIDTHS, ResNet
+from xferlib.nets.roi_heads import BoxHead, FlatMaskHead, MaskHead, Pooler
+from xferlib.nets.rpn import RPN, Proposals
+from xferlib.ops import boxes as box_ops
+from xferlib.ops.instances import Instances
+from xferlib.ops.masks import crop, paste
+
+CODE = (10.0, 10.0, 5.0, 5.0)
+"""Weights of the box head's code, which make its four numbers about equally large."""
+
+
+class Learned(NamedTuple):
+    """
+    What the net said in training, with what it should have said.
+
+    Parameters
+    ----------
+    proposals : Proposals
+        What was said of the anchors.
+    true_boxes : list of Tensor
+        True boxes (N, 4) of each picture.
+    logits : Tensor, shape (R, num_classes)
+        Classes of the sampled boxes of all pictures.
+    classes : Tensor, shape (R,)
+        Their true classes; 0 for background.
+    codes, true_codes : Tensor, shape (P, 4)
+        Of those that are objects: the corrections of their boxes.
+    masks : Tensor, shape (P, num_classes, M, M)
+        Of those that are objects: logits of the masks.
+    true_masks : Tensor, shape (P, M, M)
+        The true masks, bool.
+    """
+
+    proposals: Proposals
+    true_boxes: list[Tensor]
+    logits: Tensor
+    classes: Tensor
+    codes: Tensor
+    true_codes: Tensor
+    masks: Tensor
+    true_masks: Tensor
+
+
+class MaskRCNN(nn.Module):
+    """
+    Mask R-CNN on a ResNet, with or without a feature pyramid.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes, with the background as class 0.
+    depths, widths, expansion, stem, norm
+        The backbone, see `xferlib.nets.resnet.ResNet`; by default ResNet-50.
+    channels : int
+        Channels of the levels.
+    pyramid : bool
+        Whether to find objects on the levels of a feature pyramid; without it all are found on the backbone's map
+        of stride 16 (C4).
+    anchors : sequence of float
+        Sides of the square anchors in pixels: one a level from stride 4 on; without a pyramid all of them at each
+        cell. One more size than stages adds a level above the last.
+    canonical : float
+        As in `xferlib.nets.roi_heads.level_of`.
+    hidden, mask_width : int
+        Units of the box head's layers, and channels of the mask head's.
+    pooling : {"align", "warp", "pool"}
+        How boxes are cut out of the maps.
+    mask_head : {"fcn", "mlp"}
+        Whether masks come from convolutions or from fully connected layers.
+    coupled : bool
+        Whether the classes compete for each pixel of a mask (softmax), as in an FCN; by default each class has its
+        own mask (sigmoid) and the box head alone chooses the class.
+    candidates, proposals : int
+        As in `RPN`.
+    sampled : int
+        Proposals of each picture to learn from, at most a quarter of them objects.
+    detections : int
+        Objects found in a picture at most.
+    score : float
+        Least score of an object, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a choice is not known, or the anchors do not fit the levels.
+
+    References
+    ----------
+    He et al., "Mask R-CNN", ICCV 2017, section 3.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 81,
+        *,
+        depths: Sequence[int] = DEPTHS,
+        widths: Sequence[int] = WIDTHS,
+        expansion: int = 4,
+        stem: int = 64,
+        norm: str = "frozen",
+        channels: int = 256,
+        pyramid: bool = True,
+        anchors: Sequence[float] = (32, 64, 128, 256, 512),
+        canonical: float = 224.0,
+        hidden: int = 1024,
+        mask_width: int = 256,
+        pooling: str = "align",
+        mask_head: str = "fcn",
+        coupled: bool = False,
+        candidates: int = 1000,
+        proposals: int = 1000,
+        sampled: int = 512,
+        detections: int = 100,
+        score: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if mask_head not in ("fcn", "mlp"):
+            raise ValueError(f"mask head {mask_head!r} is not known; choose one of fcn, mlp")
+        stages = len(depths) if pyramid else 3
+        if pyramid and len(anchors) not in (stages, stages + 1):
+            raise ValueError(f"{len(anchors)} anchor sizes for {stages} stages; give one a stage, or one more")
+        self.backbone = ResNet(depths[:stages], widths[:stages], expansion=expansion, stem=stem, norm=norm)
+        if pyramid:
+            strides, extra = [4 * 2**k for k in range(len(anchors))], len(anchors) > stages
+            self.neck: nn.Module = FPN(self.backbone.out_channels, channels, extra=extra)
+            sizes = [[size] for size in anchors]
+        else:
+            strides, sizes = [16], [list(anchors)]
+            self.neck = nn.Conv2d(self.backbone.out_channels[-1], channels, 1)
+        self.pyramid = pyramid
+        self.rpn = RPN(channels, strides, sizes, candidates=candidates, proposals=proposals)
+        cut = strides[:stages] if pyramid else strides  # nothing is cut from the extra level
+        self.box_pooler = Pooler(cut, 7, pooling, canonical)
+        self.box_head = BoxHead(channels, 7, num_classes, hidden)
+        self.mask_pooler = Pooler(cut, 14, pooling, canonical)
+        convolutional = mask_head == "fcn"
+        self.mask_head: nn.Module = (
+            MaskHead(channels, num_classes, mask_width)
+            if convolutional
+            else FlatMaskHead(channels, 14, num_classes, hidden)
+        )
+        self.coupled, self.sampled, self.detections, self.score = coupled, sampled, detections, score
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor, truths: Sequence[Instances] | None = None) -> list[Instances] | Learned:
+        """
+        Find the objects; or, given the true ones, compare.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            Images in [0, 1], of any size.
+        truths : sequence of Instances, optional
+            True objects of each image; an image may have none.
+
+        Returns
+        -------
+        list of Instances or Learned
+            The objects of each image, those of the highest score first; given the truths what the loss compares,
+            see `xferlib.losses.detection`.
+
+        Raises
+        ------
+        ValueError
+            If there is not one truth an image, or one cannot be true, see `Instances.check`.
+        """
+        levels = self.levels(images)
+        found = self.rpn(levels)
+        size = tuple(images.shape[2:])
+        proposals = self.rpn.propose(found, size)
+        if truths is None:
+            return self._detect(levels, proposals, size)
+        _check(truths, images)
+        return self._compare(
+            levels, found, proposals, [Instances(*(t.to(images.device) for t in truth[:3])) for truth in truths]
+        )
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """
+        Compute the maps on which objects are found.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            Images in [0, 1].
+
+        Returns
+        -------
+        list of Tensor
+            Maps (B, channels, H_k, W_k), the finest first.
+        """
+        maps = self.backbone((images - self.mean) / self.std)
+        return self.neck(maps) if self.pyramid else [self.neck(maps[-1])]
+
+    def _compare(
+        self, levels: list[Tensor], found: Proposals, proposals: list[Tensor], truths: Sequence[Instances]
+    ) -> Learned:
+        boxes, objects, classes, codes, masks = [], [], [], [], []
+        for proposed, truth in zip(proposals, truths, strict=True):
+            candidates = torch.cat([proposed, truth.boxes])
+            matches = box_ops.match(box_ops.iou(candidates, truth.boxes), 0.5, 0.5)
+            yes, no = box_ops.sample(matches, self.sampled, 0.25)
+            boxes.append(candidates[torch.cat([yes, no])])
+            objects.append(candidates[yes])
+            classes += [truth.classes[matches[yes]], torch.zeros_like(no)]
+            codes.append(box_ops.encode(truth.boxes[matches[yes]], candidates[yes], CODE))
+            masks.append(crop(truth.masks[matches[yes]], candidates[yes], 28))
+        true = torch.cat(classes)
+        logits, deltas = self.box_head(self.box_pooler(levels, boxes))
+        rows = true.nonzero()[:, 0]
+        return Learned(
+            found,
+            [truth.boxes for truth in truths],
+            logits,
+            true,
+            deltas[rows, true[rows]],
+            torch.cat(codes),
+            self.mask_head(self.mask_pooler(levels, objects)),
+            torch.cat(masks),
+        )
+
+    @torch.no_grad()
+    def _detect(self, levels: list[Tensor], proposals: list[Tensor], size: tuple[int, int]) -> list[Instances]:
+        logits, deltas = self.box_head(self.box_pooler(levels, proposals))
+        counts = [len(boxes) for boxes in proposals]
+        kept = [
+            self._choose(*parts, size)
+            for parts in zip(
+                proposals, logits.float().softmax(1).split(counts), deltas.float().split(counts), strict=True
+            )
+        ]
+        masks = self.mask_head(self.mask_pooler(levels, [boxes for boxes, _, _ in kept])).float()
+        masks = masks.softmax(1) if self.coupled else masks.sigmoid()
+        found = []
+        for (boxes, classes, scores), each in zip(kept, masks.split([len(k[0]) for k in kept]), strict=True):
+            own = each[torch.arange(len(each)), classes]
+            found.append(Instances(boxes, classes, paste(own, boxes, size), scores))
+        return found
+
+    def _choose(
+        self, proposed: Tensor, scores: Tensor, deltas: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the objects of one picture: boxes, classes and scores."""
+        row, column = (scores[:, 1:] > self.score).nonzero().unbind(1)
+        classes = column + 1
+        boxes = box_ops.clip(box_ops.decode(deltas[row, classes], proposed[row], CODE), size)
+        scores = scores[row, classes]
+        large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
+        boxes, classes, scores = boxes[large], classes[large], scores[large]
+        best = box_ops.batched_nms(boxes, scores, classes, 0.5)[: self.detections]
+        return boxes[best], classes[best], scores[best]
+
+
+def _check(truths: Sequence[Instances], images: Tensor) -> None:
+    if len(truths) != len(images):
+        raise ValueError(f"{len(truths)} truths for {len(images)} images; give each image its own, empty ones too")
+    for truth in truths:
+        truth.check()
+        if truth.masks.shape[1:] != images.shape[2:]:
+            shapes = f"{tuple(truth.masks.shape[1:])} for images of {tuple(images.shape[2:])}"
+            raise ValueError(f"masks of {shapes}; they must be as large")
