@@ -24,6 +24,7 @@ _REAL = (
         "train/ val/ test/ with frames, and trainannot/ valannot/ testannot/ with labels of the same name",
     ),
     ("isbi2012", "ISBI", "image/ and label/ with slices of the same name; 0 is membrane, 255 cell"),
+    ("nuclei", "Nuclei", "image/, and label/ with 16-bit PNG of the same names; k is the k-th nucleus"),
 )
 
 
@@ -162,13 +163,16 @@ def _apply_one(net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path]
     from xferlib.zoo.inference import colours, run
 
     image = images.read(path)
-    labels: Tensor = run(net, row, image)
-    palette = colours(row)
-    images.write_labels(targets[0], labels, palette)
+    found: Tensor = run(net, row, image)
+    if row.task == "instances":
+        images.write_numbers(targets[0], found)
+    else:
+        images.write_labels(targets[0], found, colours(row))
     if len(targets) > 1:
-        from xferlib.viz import overlay
+        from xferlib import viz
 
-        images.write(targets[1], overlay(image, labels, palette))
+        whole = row.task == "segmentation"
+        images.write(targets[1], viz.overlay(image, found, colours(row)) if whole else viz.objects(image, found))
 
 
 def _jobs(inputs: Iterable[Path], out: Path, overlay: bool) -> dict[Path, list[Path]]:
@@ -282,7 +286,7 @@ def _found(home: str | None, name: str, reader: str) -> str:
     for option in options:
         try:
             parts.append(" ".join([str(len(read(Path(home) / name, **option))), *option.values()]))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # not there, or a set without such a split
             continue
     return "found: " + ", ".join(parts) if parts else "found, with another layout"
 

@@ -565,3 +565,25 @@ def test_labels_that_cannot_be_written(tmp_path, labels, palette, message):
 def test_labels_are_written_as_png_only(tmp_path):
     with pytest.raises(ImageError, match=r"written as \.png, not '\.jpg'"):
         images.write_labels(tmp_path / "a.jpg", LABELS, PALETTE)
+
+
+def test_numbers_above_255_come_back_from_a_file(tmp_path):
+    numbers = torch.arange(600).view(20, 30)
+    images.write_numbers(tmp_path / "n.png", numbers)
+    assert torch.equal(images.read_labels(tmp_path / "n.png"), numbers)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "words"),
+    [
+        ("n.jpg", torch.zeros(2, 2).long(), "written as .png"),
+        ("n.png", torch.zeros(2, 2), "float32"),
+        ("n.png", torch.zeros(2, 2, 1).long(), r"\(2, 2, 1\)"),
+        ("n.png", torch.full((2, 2), 65536), "65536 do not fit"),
+        ("n.png", torch.full((2, 2), -1), "from -1"),
+    ],
+)
+def test_numbers_that_cannot_be_written_are_named(tmp_path, name, numbers, words):
+    with pytest.raises(images.ImageError, match=words):
+        images.write_numbers(tmp_path / name, numbers)
+    assert not list(tmp_path.iterdir())

@@ -418,9 +418,10 @@ def test_sums_are_as_if_fed_in_one():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (AveragePrecision(of="boxes"), "of 'masks' and 'boxes' do not add up"),
-        (AveragePrecision(areas={}), "areas .* and {} do not add up"),
-        (AveragePrecision(detections=5), "detections 100 and 5 do not add up"),
+        (AveragePrecision(of="boxes"), r"settings \('masks', .* and \('boxes', .* do not add up"),
+        (AveragePrecision(areas={}), r"and \('masks', \[\], 100\) do not add up"),
+        (AveragePrecision(areas=dict(reversed(AREAS.items()))), r"and \('masks', \[\('large'"),
+        (AveragePrecision(detections=5), r"100\) and .* 5\) do not add up"),
     ],
 )
 def test_sums_of_unlike_settings(other, message):

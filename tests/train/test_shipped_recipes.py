@@ -32,6 +32,12 @@ def data(tmp_path_factory):
         labels = np.kron(rng.integers(2, size=(12, 12)), np.ones((8, 8))).astype(np.uint8)
         Image.fromarray(255 * labels).save(root / "isbi2012" / "label" / f"{i:02}.png")
         Image.fromarray(150 * labels + 40).save(root / "isbi2012" / "image" / f"{i:02}.png")
+    for kind in ("image", "label"):
+        (root / "nuclei" / kind).mkdir(parents=True)
+    for i in range(8):
+        numbers = np.kron(rng.permutation(64).reshape(8, 8) * rng.integers(2, size=(8, 8)), np.ones((25, 25)))
+        Image.fromarray(numbers.astype(np.uint16)).save(root / "nuclei" / "label" / f"{i:02}.png")
+        Image.fromarray((20 + 3 * numbers).astype(np.uint8)).save(root / "nuclei" / "image" / f"{i:02}.png")
     return root
 
 
@@ -60,7 +66,8 @@ def test_the_loss_trains_every_parameter_that_learns(recipe, data):
     for name, layer in scores.items() if isinstance(scores, torch.nn.ModuleDict) else ():
         torch.nn.init.normal_(layer.weight)  # scores start at zero, and so would the gradients behind them
         assert layer.out_channels == len(recipe.classes), name
-    recipe.loss(net, batch).backward()
+    terms = recipe.loss(net, batch)
+    (sum(terms.values()) if isinstance(terms, dict) else terms).backward()
     learning = {name: p for name, p in net.named_parameters() if p.requires_grad}
     assert [name for name, p in learning.items() if p.grad is None or not p.grad.isfinite().all()] == []
     assert any(p.grad.any() for p in learning.values())

@@ -1,5 +1,6 @@
 """Readers of public datasets in the layout in which they are distributed, from wherever a user keeps them."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,6 +193,87 @@ class ISBI(Dataset):
         if len(wrong):
             raise ImageError(f"{self.label_paths[index]}: value {int(wrong[0])}; a membrane is 0 and a cell 255")
         return image, (numbers == 255).long()
+
+
+class Nuclei(Dataset):
+    """
+    Data Science Bowl 2018, cell nuclei under the microscope, every single one with its outline.
+
+    Item ``i`` is a pair: the picture as (3, H, W) float32 in [0, 1], and its instance map as (H, W) int64: 0 ground,
+    k the k-th nucleus. Sizes differ.
+
+    Parameters
+    ----------
+    root : str or path-like, optional
+        The folder that holds ``image`` and ``label``, both with one picture under the same name, labels as PNG of
+        16 bits; by default ``nuclei`` in the folder that the environment variable XFERLIB_DATA names.
+    split : {"train", "val"}, optional
+        By default all pictures. The set has no public split of its own: "val" are those whose name has a SHA-256
+        that is divisible by 6, about one in six; "train" are the others.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folders are not there or empty, or a picture has no labels.
+    ValueError
+        If there is no split of that name.
+
+    References
+    ----------
+    Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 16,
+    2019. Set BBBC038 of the Broad Bioimage Benchmark Collection.
+    """
+
+    def __init__(self, root: str | os.PathLike | None = None, split: str | None = None) -> None:
+        if split not in (None, "train", "val"):
+            raise ValueError(f"split {split!r} is none of 'train', 'val'; leave it out for all pictures")
+        self.root, self.split = _root(root, "nuclei"), split
+        found = _pictures(self.root / "image", "*")
+        if not found:
+            raise FileNotFoundError(
+                f"no pictures in {(self.root / 'image').absolute()}. Expected beside it: label/ with PNG files of the "
+                "same names. Pass the folder of both as root, or set XFERLIB_DATA to the folder that holds nuclei/"
+            )
+        self.paths = [path for path in found if split in (None, _part(path.stem))]
+        self.label_paths = [self.root / "label" / f"{path.stem}.png" for path in self.paths]
+        for path, labels in zip(self.paths, self.label_paths, strict=True):
+            if not labels.is_file():
+                raise FileNotFoundError(f"{labels}: no such file, the labels of {path}; fetch the set again")
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read picture `index` and its instance map."""
+        image, numbers = read(self.paths[index]), read_labels(self.label_paths[index])
+        if image.shape[1:] != numbers.shape:
+            raise ImageError(
+                f"{self.label_paths[index]}: labels of {tuple(numbers.shape)} do not fit their picture of "
+                f"{tuple(image.shape[1:])}; fetch both again"
+            )
+        return image, numbers
+
+    @staticmethod
+    def kind(image: Tensor) -> str:
+        """
+        Say how a picture was taken, by its ground.
+
+        Parameters
+        ----------
+        image : Tensor, shape (3, H, W)
+            A picture of the set.
+
+        Returns
+        -------
+        str
+            "fluorescence" where the median value is below .4, nuclei that shine on a dark ground; else "stained".
+        """
+        return "fluorescence" if image.median() < 0.4 else "stained"
+
+
+def _part(name: str) -> str:
+    return "train" if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 6 else "val"
 
 
 def _root(root: str | os.PathLike | None, name: str) -> Path:

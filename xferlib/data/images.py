@@ -232,6 +232,35 @@ def write_labels(path: str | os.PathLike, labels: Tensor, palette: np.ndarray) -
     _save(picture, path, "PNG")
 
 
+def write_numbers(path: str | os.PathLike, numbers: Tensor) -> None:
+    """
+    Write an instance map as a grey PNG of 16 bits, whose pixel values are the numbers of the objects.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where to, with the suffix .png.
+    numbers : Tensor of int, shape (H, W)
+        Number of the object at each pixel, from 0 to 65535.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ImageError
+        If the suffix or the map is not as above.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ImageError(f"{path}: numbers are written as .png, not {path.suffix!r}; others may alter them")
+    if numbers.ndim != 2 or numbers.numel() == 0 or numbers.is_floating_point() or numbers.dtype == torch.bool:
+        raise ImageError(f"{path}: numbers of shape {tuple(numbers.shape)}, {numbers.dtype}, are not (H, W) integers")
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"{path}: numbers from {low} to {high} do not fit 16 bits; number the objects from 1")
+    _save(Image.fromarray(numbers.detach().cpu().numpy().astype(np.uint16)), path, "PNG")
+
+
 def _indices(labels: Tensor, num_classes: int) -> np.ndarray:
     if labels.ndim != 2 or labels.numel() == 0:
         raise ImageError(f"labels of shape {tuple(labels.shape)} are not (H, W)")

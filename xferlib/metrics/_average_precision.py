@@ -112,10 +112,10 @@ class AveragePrecision:
         """Join the images of both."""
         if not isinstance(other, AveragePrecision):
             return NotImplemented
+        mine, theirs = ((part.of, [*part.areas.items()], part.detections) for part in (self, other))
+        if mine != theirs:
+            raise ValueError(f"settings {mine} and {theirs} do not add up; give both the same")
         total = AveragePrecision(of=self.of, areas=self.areas, detections=self.detections)
-        for name in ("of", "areas", "detections"):
-            if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"{name} {getattr(self, name)!r} and {getattr(other, name)!r} do not add up")
         for part in (self, other):
             for c, found in part._found.items():
                 total._found[c] += found

@@ -240,12 +240,34 @@ class MaskRCNN(nn.Module):
             )
         ]
         masks = self.mask_head(self.mask_pooler(levels, [boxes for boxes, _, _ in kept])).float()
-        masks = masks.softmax(1) if self.coupled else masks.sigmoid()
         found = []
         for (boxes, classes, scores), each in zip(kept, masks.split([len(k[0]) for k in kept]), strict=True):
-            own = each[torch.arange(len(each)), classes]
-            found.append(Instances(boxes, classes, paste(own, boxes, size), scores))
+            found.append(Instances(boxes, classes, paste(self.mask_of(each, classes), boxes, size), scores))
         return found
+
+    def mask_of(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """
+        Take the mask of each object's class.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (N, num_classes, M, M)
+            What the mask head gave.
+        classes : Tensor of int64, shape (N,)
+            Classes of the objects.
+
+        Returns
+        -------
+        Tensor, shape (N, M, M)
+            Probability of each part of the box; where classes compete, above .5 where this one wins.
+        """
+        rows = torch.arange(len(classes), device=classes.device)
+        if not self.coupled:
+            return logits[rows, classes].sigmoid()
+        probabilities = logits.softmax(1)
+        own = probabilities[rows, classes]
+        probabilities[rows, classes] = 0
+        return own / (own + probabilities.amax(1))
 
     def _choose(
         self, proposed: Tensor, scores: Tensor, deltas: Tensor, size: tuple[int, int]

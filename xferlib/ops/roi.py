@@ -1,11 +1,12 @@
 """Boxes cut out of a map and brought to one size: RoIAlign, RoIPool and RoIWarp."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from xferlib.ops._roi import Bins
 
 WORK_SPACE = 64 * 2**20
 """Bytes that a pass may take beyond its arguments and its result."""
@@ -146,86 +147,6 @@ def roi_warp(
     return _align(features, image, _quantise(corners * spatial_scale), size, sampling_ratio, True)
 
 
-class _Plan(NamedTuple):
-    """Where the bins are, and the shape of the maps that they are taken from."""
-
-    image: Tensor
-    starts: Tensor
-    lengths: Tensor
-    shape: torch.Size
-    size: tuple[int, int]
-    ratio: int
-
-    def chunks(self):
-        """Give the boxes in parts that fit the work space, each as its indices, its cells and their weights."""
-        _, _, height, width = self.shape
-        area = self.size[0] * self.size[1]
-        first = 0
-        while first < len(self.image):
-            if self.ratio > 0:
-                most = self.ratio * self.ratio
-            else:
-                most = int(
-                    (self.lengths[first:] / self.lengths.new_tensor(self.size[::-1]))
-                    .ceil()
-                    .amax(0)
-                    .clamp(1, 1e4)
-                    .prod()
-                )
-            count = max(1, WORK_SPACE // (4 * most * area * 40))
-            part = slice(first, first + count)
-            x, wx = _taps(self.starts[part, 0], self.lengths[part, 0], self.size[1], width, self.ratio)
-            y, wy = _taps(self.starts[part, 1], self.lengths[part, 1], self.size[0], height, self.ratio)
-            y = self.image[part, None, None] * height + y
-            cells = y[:, :, None, :, None] * width + x[:, None, :, None, :]
-            weights = wy[:, :, None, :, None] * wx[:, None, :, None, :]
-            bags = cells.shape[0] * area
-            yield part, cells.reshape(bags, -1), weights.reshape(bags, -1)
-            first += count
-
-
-class _Gather(torch.autograd.Function):
-    """Weighted sums of cells in each bin."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, plan: _Plan) -> Tensor:
-        ctx.plan, ctx.dtype = plan, features.dtype
-        channels = features.shape[1]
-        rows = features.to(plan.starts.dtype).permute(0, 2, 3, 1).reshape(-1, channels)
-        result = features.new_empty((len(plan.image), channels, *plan.size))
-        for part, cells, weights in plan.chunks():
-            bins = F.embedding_bag(cells, rows, per_sample_weights=weights, mode="sum")
-            result[part] = bins.view(-1, *plan.size, channels).permute(0, 3, 1, 2)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Spread.apply(grad, ctx.plan), None
-
-
-class _Spread(torch.autograd.Function):
-    """The adjoint of `_Gather`: each bin handed back to its cells."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, plan: _Plan) -> Tensor:
-        ctx.plan = plan
-        batch, channels, height, width = plan.shape
-        total = torch.zeros(batch * height * width, channels, dtype=plan.starts.dtype, device=grad.device)
-        for part, cells, weights in plan.chunks():
-            rows = grad[part].to(total.dtype).permute(0, 2, 3, 1).reshape(-1, channels)
-            order = cells.flatten().argsort()
-            ends = torch.bincount(cells.flatten(), minlength=len(total)).cumsum(0)
-            offsets = F.pad(ends[:-1], (1, 0))
-            total += F.embedding_bag(
-                order // cells.shape[1], rows, offsets, per_sample_weights=weights.flatten()[order], mode="sum"
-            )
-        return total.view(batch, height, width, channels).permute(0, 3, 1, 2).to(grad.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Gather.apply(grad, ctx.plan), None
-
-
 def _align(
     features: Tensor, image: Tensor, corners: Tensor, size: tuple[int, int], ratio: int, aligned: bool
 ) -> Tensor:
@@ -236,28 +157,7 @@ def _align(
     lengths = corners[:, 2:] - starts
     if not aligned:
         lengths = lengths.clamp(min=1)
-    return _Gather.apply(features, _Plan(image, starts, lengths, features.shape, size, ratio))
-
-
-def _taps(start: Tensor, length: Tensor, bins: int, size: int, ratio: int) -> tuple[Tensor, Tensor]:
-    """Give the cells that the bins of an axis draw upon, and their weights, both (K, bins, taps)."""
-    step = length / bins
-    count = torch.full_like(step, ratio) if ratio > 0 else step.ceil()
-    pace = step / count.clamp(min=1)
-    begin = start[:, None] + torch.arange(bins, device=start.device) * step[:, None]
-    # Of a box far larger than the map only the samples on the map matter.
-    skip = torch.zeros_like(begin) if ratio > 0 else ((-1 - begin) / pace[:, None]).floor().clamp(min=0).nan_to_num(0)
-    most = ratio if ratio > 0 else int(count.clamp(1, 2 * size + 6).max()) if len(count) else 1
-    number = skip[..., None] + torch.arange(most, device=start.device)
-    at = begin[..., None] + (number + 0.5) * pace[:, None, None]
-    inside = (number < count[:, None, None]) & (at >= -1) & (at <= size)
-    at = torch.where(inside, at.clamp(0, size - 1), 0)
-    low = at.floor()
-    part = at - low
-    share = inside / count.clamp(min=1)[:, None, None]
-    low = low.long()
-    cells = torch.stack([low, (low + 1).clamp(max=size - 1)], -1).flatten(2)
-    return cells, torch.stack([(1 - part) * share, part * share], -1).flatten(2)
+    return Bins(image, starts, lengths, features.shape, size, ratio).gather(features)
 
 
 def _quantise(corners: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from xferlib.viz.bars import bars
 from xferlib.viz.compare import grid, show
 from xferlib.viz.curves import curves
 from xferlib.viz.masks import colorize, contours, heat, legend, overlay, palette
+from xferlib.viz.objects import objects
+from xferlib.viz.roi import roi
 from xferlib.viz.style import style
 from xferlib.viz.table import table
 
@@ -17,8 +19,10 @@ __all__ = [
     "grid",
     "heat",
     "legend",
+    "objects",
     "overlay",
     "palette",
+    "roi",
     "show",
     "style",
     "table",

@@ -11,11 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xferlib.data import images
+from xferlib.ops.instances import Instances
 from xferlib.ops.tiling import apply_tiled
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.weights import load_row
 
 _TILE = 512
+_SURE = 0.5
 
 Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
@@ -37,7 +39,9 @@ def apply(name: str, image: Picture, folder: str | os.PathLike | None = None) ->
     Returns
     -------
     Tensor
-        For a segmentation net the label map (H, W), int64, of the picture's own size.
+        For a segmentation net the label map (H, W), int64, of the picture's own size. For a net that finds
+        objects their map (H, W), int64: the surest object has number 1, 0 is none. Objects of a score below .5
+        are left out.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        For a segmentation net the label map (H, W), int64.
+        For a segmentation net the label map (H, W), int64; for one that finds objects their map, see `apply`.
 
     Raises
     ------
@@ -80,6 +84,8 @@ def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
         match row.task:
             case "segmentation":
                 return _labels(_logits(net, image), image.shape[1:])
+            case "instances":
+                return _numbers(net(image[None])[0])
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -96,6 +102,10 @@ def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[2:] != size:
         logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
     return logits.argmax(1)[0]
+
+
+def _numbers(found: Instances) -> Tensor:
+    return Instances(*(part[found.scores >= _SURE] for part in found)).to_map()
 
 
 def colours(row: Row) -> np.ndarray:

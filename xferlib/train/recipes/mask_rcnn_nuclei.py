@@ -1,0 +1,102 @@
+"""Mask R-CNN on the real nuclei of the Data Science Bowl 2018."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
+
+from xferlib import train
+from xferlib.data import augment
+from xferlib.data.benchmarks import Nuclei
+from xferlib.metrics.instances import AveragePrecision, bowl_scores
+from xferlib.nets.mask_rcnn import MaskRCNN
+from xferlib.ops.instances import Instances
+from xferlib.train.recipe import Recipe
+from xferlib.train.recipes.mask_rcnn_shapes import OPTIONS, SLIM, Sample, instance_loss
+
+CROP = 192
+SCALES = (0.75, 1.5)
+LEAST = 8
+"""A nucleus of which a crop shows fewer pixels is not learned from."""
+SURE = 0.5
+"""Least score of a nucleus that is counted for the Data Science Bowl score."""
+NUCLEI = {
+    **SLIM,
+    "num_classes": 2,
+    "anchors": (10, 20, 40, 80),
+    "candidates": 800,
+    "proposals": 600,
+    "sampled": 128,
+    "detections": 500,
+}
+
+
+def _root(data: Path | None) -> Path | None:
+    return None if data is None else data / "nuclei"
+
+
+def _augmented(sample: tuple[Tensor, Tensor], generator: Generator) -> Sample:
+    """Turn, mirror and relight a picture, and cut a piece from it at a random scale."""
+    image, numbers = augment.turn(*sample, generator)
+    side = min(round(CROP / augment.uniform(*SCALES, generator)), *numbers.shape)
+    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in numbers.shape)
+    window = (..., slice(top, top + side), slice(left, left + side))
+    image = F.interpolate(image[window][None], (CROP, CROP), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    numbers = F.interpolate(numbers[window][None, None].double(), (CROP, CROP), mode="nearest-exact")[0, 0].long()
+    few = numbers.unique(return_counts=True)
+    numbers = numbers.masked_fill(torch.isin(numbers, few[0][few[1] < LEAST]), 0)
+    return augment.relight(image, generator), numbers, (numbers > 0).long()
+
+
+def _pictures(data: Path | None, seed: int) -> Dataset:
+    return train.shuffled(Nuclei(_root(data), "train"), seed, _augmented)
+
+
+def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
+    """Score the held-back pictures, all and by kind."""
+    pictures = Nuclei(_root(data), "val")
+    masks, boxes = AveragePrecision(detections=500), AveragePrecision(of="boxes", detections=500)
+    maps: dict[str, list[tuple[Tensor, Tensor]]] = {"fluorescence": [], "stained": []}
+    with torch.no_grad():
+        for image, numbers in (pictures[i] for i in range(len(pictures))):
+            (found,) = net(image[None])
+            truth = Instances.from_map(numbers)
+            masks.add(found, truth)
+            boxes.add(found, truth)
+            sure = Instances(*(part[found.scores >= SURE] for part in found))
+            maps[Nuclei.kind(image)].append((sure.to_map(), numbers))
+    figures: dict[str, Any] = {}
+    for kind, pairs in {"": maps["fluorescence"] + maps["stained"], **maps}.items():
+        if pairs:
+            scores = bowl_scores(*zip(*pairs, strict=True))
+            figures |= {f"bowl {name} {kind}".strip(): value for name, value in scores.items()}
+    names = ("AP", "AP50", "AP75")
+    masks_result, boxes_result = masks.result(), boxes.result()
+    return {
+        **figures,
+        **{name: masks_result[name] for name in names},
+        **{f"box {name}": boxes_result[name] for name in names},
+    }
+
+
+RECIPE = Recipe(
+    name="mask-rcnn-nuclei",
+    task="instances",
+    chapter="mask_rcnn",
+    net=MaskRCNN,
+    arguments=NUCLEI,
+    loss=instance_loss,
+    dataset=_pictures,
+    evaluate=_measure,
+    steps=1500,
+    batch_size=4,
+    lr=2e-3,
+    classes=("ground", "nucleus"),
+    palette="cells",
+    data="nuclei of the Data Science Bowl 2018, stage 1 (BBBC038), crops of 192x192; one in six held back",
+    terms="CC0",
+    options=OPTIONS,
+)
