@@ -11,6 +11,7 @@ from torch import nn
 
 from xferlib import cli, zoo
 from xferlib.data import images
+from xferlib.ops.instances import Instances, boxes_of
 from xferlib.train import Recipe, recipes
 from xferlib.train import recipe as running
 
@@ -31,20 +32,32 @@ class Dark(nn.Module):
         return torch.cat([bright, -bright], 1)
 
 
+class Halves(Dark):
+    """Finds two objects: the left half, and less surely the right; and a third of which it is not sure."""
+
+    def forward(self, x: torch.Tensor) -> list[Instances]:
+        masks = torch.zeros(3, *x.shape[2:], dtype=torch.bool)
+        masks[0, :, :2] = masks[1, :, 2:] = masks[2] = True
+        scores = torch.tensor([0.9, 0.8, 0.3])
+        return [Instances(boxes_of(masks), torch.ones(3, dtype=torch.int64), masks, scores)]
+
+
 @pytest.fixture
 def shop(monkeypatch, tmp_path):
     """A zoo with one net, and a place for the results."""
     nets, palette = ModuleType("xferlib.nets.tiny"), ModuleType("xferlib.data.tiny")
-    nets.Dark, palette.PALETTE = Dark, PALETTE
-    monkeypatch.setattr(Dark, "__module__", nets.__name__)
+    nets.Dark, nets.Halves, palette.PALETTE = Dark, Halves, PALETTE
+    for kind in (Dark, Halves):
+        monkeypatch.setattr(kind, "__module__", nets.__name__)
     monkeypatch.setitem(sys.modules, nets.__name__, nets)
     monkeypatch.setitem(sys.modules, palette.__name__, palette)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
 
     def save(name="dark-net", task="segmentation"):
+        kind = Halves if task == "instances" else Dark
         zoo.save(
-            Dark(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark"), palette="tiny",
+            kind(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark"), palette="tiny",
             recipe=name, seed=0, data="nothing", terms="our own", result={"mean_iu": 0.75, "other": 1},
             cost={"seconds": 0, "hardware": "none"}, folder="zoo",
         )  # fmt: skip
@@ -107,6 +120,18 @@ def test_overlay_lays_the_labels_over_the_picture(shop):
     overlay = images.read("out/a_overlay.png")
     colour = torch.from_numpy(PALETTE / 255.0).float()[images.read_labels("out/a.png")].permute(2, 0, 1)
     torch.testing.assert_close(overlay, (image + colour) / 2, atol=0.003, rtol=0)
+
+
+def test_objects_are_written_with_their_numbers(shop):
+    shop.save("halves", task="instances")
+    image = shop.picture("a.png")
+    assert cli.main(["apply", "halves", "a.png", "-o", "out", "--overlay", "--zoo", "zoo"]) == 0
+    with Image.open("out/a.png") as written:
+        assert written.mode.startswith("I")
+        numbers = np.asarray(written)
+    assert (numbers[:, :2] == 1).all() and (numbers[:, 2:] == 2).all()
+    overlay = images.read("out/a_overlay.png")
+    assert overlay.shape == image.shape and not torch.equal(overlay, image)
 
 
 def test_a_bad_picture_is_reported_and_the_others_are_done(shop, capsys):

@@ -58,8 +58,12 @@ class MaskRCNN(nn.Module):
     ----------
     num_classes : int
         Number of classes, with the background as class 0.
-    depths, widths, expansion, stem, norm
-        The backbone, see `xferlib.nets.resnet.ResNet`; by default ResNet-50.
+    depths, widths : sequence of int
+        Of the backbone, see `xferlib.nets.resnet.ResNet`; by default ResNet-50.
+    expansion, stem : int
+        Of the backbone too.
+    norm : str
+        Of the backbone too.
     channels : int
         Channels of the levels.
     pyramid : bool
