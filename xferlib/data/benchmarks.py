@@ -208,8 +208,8 @@ class Nuclei(Dataset):
         The folder that holds ``image`` and ``label``, both with one picture under the same name, labels as PNG of
         16 bits; by default ``nuclei`` in the folder that the environment variable XFERLIB_DATA names.
     split : {"train", "val"}, optional
-        By default all pictures. The set has no public split of its own: "val" are those whose name has a SHA-256
-        that is divisible by 6, about one in six; "train" are the others.
+        By default all pictures. The set has no public split of its own: "val" are those whose name, less its suffix,
+        has a SHA-256 that is divisible by 6, about one in six; "train" are the others.
 
     Raises
     ------

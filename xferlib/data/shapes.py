@@ -63,14 +63,16 @@ def draw(seed: int, height: int = 128, width: int = 128, *, split: str = "train"
 
     Notes
     -----
-    The eight classes are told apart by their form alone: colour, pattern, size (10 to 70 pixels and a little more
-    across), turn and a stretch are random. On 128x128 pixels lie 1 to 10 objects, now and then (3 %) none. One in
-    eight has about the colour of what it lies on.
+    The eight classes are told apart by their form alone: colour, pattern, size (8 to 92 pixels across, half of them
+    below 25), turn and a stretch are random. On 128x128 pixels lie 1 to 10 objects, now and then (3 %) none; their
+    number grows with the area. One in eight has about the colour of what it lies on.
 
     A pixel belongs to the uppermost object whose form holds the pixel's centre; in the image edges are soft, and each
     object casts a shadow, which belongs to no object. Of every object at least 12 pixels are seen, and a quarter of
     what lies within the picture: what is covered more is left out of the scene altogether. What is seen of an object
     may be in several pieces.
+
+    A seed lays out the same objects in both splits, on other photographs: measure on other seeds than those trained on.
     """
     seed, height, width = operator.index(seed), operator.index(height), operator.index(width)
     if seed < 0:
@@ -88,7 +90,8 @@ class Shapes(Dataset):
     """
     A fixed set of scenes, each drawn when it is asked for.
 
-    Item `i` is ``draw(seed * 2**32 + i, height, width, split=split)``, so sets of different seeds share no scene.
+    Item `i` is ``draw(seed * 2**32 + i, height, width, split=split)``, so sets of different seeds share no scene. Those
+    of one seed share the objects, also between the splits.
 
     Parameters
     ----------
