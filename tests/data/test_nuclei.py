@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xferlib.data.benchmarks import Nuclei
+from xferlib.data.benchmarks import Nuclei, _part
 from xferlib.data.images import ImageError
 
 
@@ -43,9 +43,43 @@ def test_the_split_is_fixed_by_the_names(root):
     assert parts == [{path.stem for path in Nuclei(root, split).paths} for split in ("train", "val")]
 
 
+def test_pictures_are_read_as_they_are(root):
+    for image, numbers in Nuclei(root):
+        expected = (20 + 200 * (numbers > 250)) / 255
+        assert (image - expected).abs().mean() < 4 / 255, "JPEG has its own mind at the edges"
+        assert torch.equal(image[0], image[2])
+
+
+def test_without_a_split_all_pictures_come_in_the_order_of_their_names(root):
+    assert [path.stem for path in Nuclei(root).paths] == [f"{i:03x}" for i in range(40)]
+    assert [path.stem for path in Nuclei(root).label_paths] == [f"{i:03x}" for i in range(40)]
+
+
+def test_more_pictures_do_not_move_the_others(root):
+    before = {path.stem for path in Nuclei(root, "val").paths}
+    for i in range(40, 80):
+        for kind in ("image", "label"):
+            Image.new("L", (4, 4)).save(root / kind / f"{i:03x}.png")
+    after = {path.stem for path in Nuclei(root, "val").paths}
+    assert {name for name in after if int(name, 16) < 40} == before
+
+
+def test_about_one_in_six_is_held_back():
+    parts = [_part(f"picture {i}") for i in range(3000)]
+    assert set(parts) == {"train", "val"}
+    assert abs(parts.count("val") / 3000 - 1 / 6) < 0.025  # 3.7 standard deviations
+
+
 def test_kinds():
     assert Nuclei.kind(torch.full((3, 4, 4), 0.1)) == "fluorescence"
     assert Nuclei.kind(torch.full((3, 4, 4), 0.8)) == "stained"
+
+
+def test_the_ground_decides_the_kind_not_the_nuclei():
+    shining, dark = torch.full((3, 10, 10), 0.05), torch.full((3, 10, 10), 0.85)
+    shining[:, :4] = 1
+    dark[:, :4] = 0
+    assert Nuclei.kind(shining) == "fluorescence" and Nuclei.kind(dark) == "stained"
 
 
 def test_what_is_missing_is_named(root, tmp_path):
@@ -56,6 +90,12 @@ def test_what_is_missing_is_named(root, tmp_path):
     (root / "label" / "003.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"003\.png"):
         Nuclei(root)
+
+
+def test_without_an_environment(monkeypatch):
+    monkeypatch.delenv("XFERLIB_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="XFERLIB_DATA is not set; set it to the folder that holds nuclei/"):
+        Nuclei()
 
 
 def test_labels_of_another_size_are_named(root):

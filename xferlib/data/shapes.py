@@ -64,7 +64,7 @@ def draw(seed: int, height: int = 128, width: int = 128, *, split: str = "train"
     Notes
     -----
     The eight classes are told apart by their form alone: colour, pattern, size (8 to 92 pixels across, half of them
-    below 25), turn and a stretch are random. On 128x128 pixels lie 1 to 10 objects, now and then (3 %) none; their
+    below 30), turn and a stretch are random. On 128x128 pixels lie 1 to 10 objects, now and then (3 %) none; their
     number grows with the area. One in eight has about the colour of what it lies on.
 
     A pixel belongs to the uppermost object whose form holds the pixel's centre; in the image edges are soft, and each
@@ -90,8 +90,8 @@ class Shapes(Dataset):
     """
     A fixed set of scenes, each drawn when it is asked for.
 
-    Item `i` is ``draw(seed * 2**32 + i, height, width, split=split)``, so sets of different seeds share no scene. Those
-    of one seed share the objects, also between the splits.
+    Item `i` is ``draw(seed * 2**32 + i, height, width, split=split)``, so sets of different seeds share no scene. With
+    one seed, item `i` shows the same objects in both splits.
 
     Parameters
     ----------
