@@ -28,7 +28,8 @@ def test_the_same_seed_draws_the_same_scene():
 
 
 def test_the_same_seed_in_another_process():
-    code = "import hashlib; from xferlib.data.shapes import draw; parts = [p.numpy().tobytes() for p in draw(12, 48, 80)]; "
+    code = "import hashlib; from xferlib.data.shapes import draw; "
+    code += "parts = [p.numpy().tobytes() for p in draw(12, 48, 80)]; "
     code += "print(hashlib.sha256(b''.join(parts)).hexdigest())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parts = [part.numpy().tobytes() for part in shapes.draw(12, 48, 80)]
