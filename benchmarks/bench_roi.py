@@ -1,15 +1,16 @@
 """Our RoIAlign against torchvision's: its Python reference in eager mode, and its compiled operator where it loads."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from benchmarks import Row, pair, table
 from xferlib.ops.roi import roi_align
+from xferlib.train import record
 
 # isort: split
 # After xferlib, which lets torchvision import.
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    found = run(options.repeats)
+    start, found = perf_counter(), run(options.repeats)
     rows: list[Row] = [
         (f"{case}, {threads}", figures["ours ms"], figures["peer ms"])
         for threads, cases in found.items()
@@ -150,7 +151,10 @@ def main() -> None:
     ]
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
+        command = "python -m benchmarks.bench_roi --json data/results/roi.json"
+        entry = {"command": command, "commit": record.commit(), "seed": 0, "figures": found, "cost": cost}
+        record.write(options.json, entry)
 
 
 if __name__ == "__main__":
