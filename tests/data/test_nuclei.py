@@ -18,7 +18,7 @@ def root(tmp_path):
         numbers = np.kron(rng.integers(0, 400, (4, 5)), np.ones((6, 6))).astype(np.uint16)
         Image.fromarray(numbers).save(tmp_path / "nuclei" / "label" / f"{i:03x}.png")
         Image.fromarray((20 + 200 * (numbers > 250)).astype(np.uint8)).save(
-            tmp_path / "nuclei" / "image" / f"{i:03x}.{'jpg' if i % 2 else 'png'}"
+            tmp_path / "nuclei" / "image" / f"{i:03x}.{'jpg' if i % 2 else 'png'}", quality=98
         )
     return tmp_path / "nuclei"
 

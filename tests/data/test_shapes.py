@@ -100,8 +100,9 @@ AREAS = {
     "square": 1.6**2,
     "triangle": 3 * np.sqrt(3) / 4,
     "star": 10 * 0.5 * 0.45 * np.sin(np.pi / 5),
-    # The unit disc less its lens with a disc of radius .75 at .5; the lens is two sectors less two triangles.
-    "crescent": np.pi - np.arccos(0.6875) - 0.75**2 * np.arccos(0.0625 / 0.75) + 2 * 0.5 * 0.5 * np.sqrt(1 - 0.6875**2),
+    # The unit disc less its lens with a disc of radius .75 at .5. The circles meet at x = .6875, and the lens is
+    # two sectors less the kite between the centres and the meeting points.
+    "crescent": np.pi - np.arccos(0.6875) - 0.75**2 * np.arccos(-0.1875 / 0.75) + 0.5 * np.sqrt(1 - 0.6875**2),
     "cross": 4 * 0.95 * 0.6 - 0.6**2,
     "bar": np.pi * 0.2**2 + 1.6 * 0.4,
 }
@@ -136,7 +137,7 @@ def place(name, centre, radius, stretch, angle, size=(90, 100)):
     """Place the form `name` as told, instead of at random."""
     rng = Mock()
     rng.integers.return_value = list(FORMS).index(name)
-    rng.uniform.side_effect = [np.log(radius), np.log(stretch), angle, np.array(centre)]
+    rng.uniform.side_effect = [np.log(radius), np.log(stretch), angle, np.divide(centre, size)]
     return _shape_scene._place(rng, size)
 
 
@@ -227,7 +228,7 @@ def test_the_picture_shows_at_every_pixel_the_object_that_the_map_names(monkeypa
         painted = []
         image, numbers, classes = (part.numpy() for part in shapes.draw(seed, 96, 96))
         assert len(painted) == len(classes)
-        inner = ndimage.minimum_filter(numbers, 3) == ndimage.maximum_filter(numbers, 3)
+        inner = ndimage.minimum_filter(numbers, 5) == ndimage.maximum_filter(numbers, 5)
         expected = np.concatenate([np.zeros((1, 3)), *[c[None] for c in painted]])[numbers]
         seen = image.transpose(1, 2, 0)
         seen = seen > np.maximum(0.15, 0.5 * seen.max(2, keepdims=True))
