@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.pylabtools import print_figure
 
 from xferlib import viz
 from xferlib.viz import masks
@@ -95,6 +96,7 @@ def test_palette_has_its_limits(count):
 
 def test_legend_has_each_name_in_its_colour():
     figure = viz.legend(["a", "b", "c"], PALETTE)
+    assert print_figure(figure), "a notebook leaves out a figure without axes"
     legend = figure.legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
     faces = [patch.get_facecolor()[:3] for patch in legend.get_patches()]

@@ -199,7 +199,8 @@ def legend(names: Sequence[str], palette: ArrayLike, columns: int = 6) -> Figure
     if len(names) != len(colors):
         raise ValueError(f"{len(names)} names for {len(colors)} colours; give one name a colour")
     rows = -(-len(names) // columns)
-    figure = plt.figure(figsize=(7, 0.26 * rows + 0.1))
+    figure, axes = plt.subplots(figsize=(7, 0.26 * rows + 0.1))
+    axes.set_axis_off()  # axes all the same: a notebook shows no figure without any
     figure.legend(
         handles=[Patch(facecolor=color, edgecolor="0.4", linewidth=0.5) for color in colors],
         labels=list(names),
