@@ -154,6 +154,43 @@ def relight(image: Tensor, generator: Generator, strength: float = 0.3) -> Tenso
     return (image * tint).clamp(0, 1)
 
 
+def rectangle(size: tuple[int, int], generator: Generator, share: float = 0.5) -> Tensor:
+    """
+    Draw a random rectangle of fixed area, to mix two pictures with.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Height and width of the picture.
+    generator : Generator
+        Source of randomness.
+    share : float
+        Share of the picture that it covers, in (0, 1], up to whole pixels.
+
+    Returns
+    -------
+    Tensor, shape size, bool
+        True within; its height lies between the share and the whole of the picture's, evenly on a logarithmic scale.
+
+    Raises
+    ------
+    ValueError
+        If the share is not in (0, 1].
+
+    References
+    ----------
+    French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations", BMVC 2020, section 3.3.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share {share} is not in (0, 1]")
+    tall = share ** uniform(0, 1, generator)
+    sides = [max(1, round(n * part)) for n, part in zip(size, (tall, share / tall), strict=True)]
+    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n, side in zip(size, sides, strict=True))
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[top : top + sides[0], left : left + sides[1]] = True
+    return mask
+
+
 def elastic(
     image: Tensor,
     labels: Tensor,

@@ -38,6 +38,25 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
     return _seed(seed, _STEP, step, rank)
 
 
+def item_seed(seed: int, index: int) -> int:
+    """
+    Seed of what is drawn at random for one item of a stream.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the stream, 0 or larger.
+    index : int
+        Item, from 0.
+
+    Returns
+    -------
+    int
+        Seed of 64 bits.
+    """
+    return _seed(seed, _AUGMENT, index)
+
+
 class Shuffled(Dataset):
     """
     A finite dataset as an endless stream in a new order each epoch; `shuffled` makes one.
@@ -75,7 +94,7 @@ class Shuffled(Dataset):
         sample = self.dataset[int(self._permutation(epoch)[position])]
         if self.augment is None:
             return sample
-        return self.augment(sample, Generator().manual_seed(_seed(self.seed, _AUGMENT, index)))
+        return self.augment(sample, Generator().manual_seed(item_seed(self.seed, index)))
 
 
 def shuffled(dataset: Dataset, seed: int, augment: Callable[[Any, Generator], Any] | None = None) -> Shuffled:
