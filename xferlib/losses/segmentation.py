@@ -1,5 +1,7 @@
 """Losses for semantic segmentation, and the class weights that go with them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -57,6 +59,43 @@ def cross_entropy(
         each, shares = each * pixel_weights, shares * pixel_weights
     mass = shares.sum()
     return each.sum() / mass.where(mass > 0, 1)
+
+
+def cascade_loss(scores: Mapping[str, Tensor], labels: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """
+    Weigh the cross-entropies of several score maps: auxiliary heads, and the resolutions of a cascade.
+
+    Parameters
+    ----------
+    scores : mapping of str to Tensor
+        Logits (B, C, h, w) by name, each of any size.
+    labels : Tensor, shape (B, H, W)
+        Classes, int64, or 255 for void. For each map they are thinned out to its size.
+    weights : mapping of str to float
+        Weight of each map, by the same names.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The weighted terms by name; their sum is the loss.
+
+    Raises
+    ------
+    ValueError
+        If the names of maps and weights differ.
+
+    References
+    ----------
+    Zhao et al., "ICNet", ECCV 2018, equation 1; with one auxiliary map, "PSPNet", CVPR 2017, section 3.3.
+    """
+    if scores.keys() != weights.keys():
+        raise ValueError(f"scores of {', '.join(scores)} but weights of {', '.join(weights)}; give the same names")
+    return {name: weights[name] * cross_entropy(each, _thinned(labels, each)) for name, each in scores.items()}
+
+
+def _thinned(labels: Tensor, scores: Tensor) -> Tensor:
+    size = scores.shape[-2:]
+    return labels if labels.shape[-2:] == size else F.interpolate(labels[:, None].double(), size)[:, 0].long()
 
 
 def border_weights(instances: Tensor, w0: float = 10.0, sigma: float = 5.0) -> Tensor:

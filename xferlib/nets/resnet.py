@@ -166,7 +166,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, stages: int | None = None) -> list[Tensor]:
         """
         Compute the outputs of the stages, C2, C3 and so on.
 
@@ -174,6 +174,8 @@ class ResNet(nn.Module):
         ----------
         images : Tensor, shape (B, 3, H, W)
             The images.
+        stages : int, optional
+            How many stages to compute, from the first; by default all.
 
         Returns
         -------
@@ -182,7 +184,7 @@ class ResNet(nn.Module):
         """
         x = self.maxpool(self.bn1(self.conv1(images)).relu())
         maps = []
-        for stage in range(1, len(self.out_channels) + 1):
+        for stage in range(1, (stages or len(self.out_channels)) + 1):
             x = self.get_submodule(f"layer{stage}")(x)
             maps.append(x)
         return maps

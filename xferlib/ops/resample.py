@@ -1,6 +1,7 @@
-"""Changing the resolution of a map: the bilinear kernel of a deconvolution."""
+"""Changing the resolution of a map: kernels that interpolate, and the checkerboards of those that do not."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -37,3 +38,94 @@ def bilinear_kernel(size: int) -> Tensor:
     centre = factor - 1 if size % 2 else factor - 0.5
     tent = 1 - (torch.arange(size) - centre).abs() / factor
     return torch.outer(tent, tent)
+
+
+def overlaps(cells: int, kernel: int, stride: int) -> Tensor:
+    """
+    Count how many cells of a map write to each position when a deconvolution enlarges it.
+
+    Parameters
+    ----------
+    cells : int
+        Cells of the map along each axis.
+    kernel, stride : int
+        Of the deconvolution, without padding.
+
+    Returns
+    -------
+    Tensor, shape (n, n), int64
+        Counts, ``n = (cells - 1) * stride + kernel``. Inside, they are even where the stride divides the kernel.
+
+    Raises
+    ------
+    ValueError
+        If a number is smaller than 1.
+
+    References
+    ----------
+    Odena, Dumoulin, Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016.
+    """
+    if min(cells, kernel, stride) < 1:
+        raise ValueError(f"{cells} cells, kernel {kernel}, stride {stride}: each must be at least 1")
+    line = F.conv_transpose1d(torch.ones(1, 1, cells), torch.ones(1, 1, kernel), stride=stride)[0, 0]
+    return torch.outer(line, line).long()
+
+
+def checkerboard_energy(x: Tensor, stride: int = 2) -> float:
+    """
+    Measure how much of a map's variation repeats with a stride.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+        Maps; what the stride leaves over at the right and below is cut off.
+    stride : int
+        Period in pixels, at least 2.
+
+    Returns
+    -------
+    float
+        Energy at the multiples of the frequency 1 / stride along either axis, as a share of all energy but the
+        mean's: 1 for a pattern of that period, 0 for what has none. A map without variation has 0.
+
+    Raises
+    ------
+    ValueError
+        If the stride is smaller than 2, or the map smaller than the stride.
+
+    Notes
+    -----
+    By Parseval's theorem that energy is the variance of the map's mean over all its blocks of ``stride`` x ``stride``
+    pixels, so no transform is made.
+    """
+    height, width = (side // stride * stride for side in x.shape[-2:]) if stride > 1 else (0, 0)
+    if not height * width:
+        raise ValueError(f"maps of {tuple(x.shape[-2:])} hold no whole period of stride {stride}; 2 is the least")
+    x = x[..., :height, :width].double()
+    x = x - x.mean((-2, -1), keepdim=True)
+    blocks = x.unflatten(-1, (-1, stride)).unflatten(-3, (-1, stride)).mean((-4, -2))
+    whole = x.square().mean()
+    return (blocks.square().mean() / whole).item() if whole > 1e-20 else 0.0
+
+
+def icnr(weight: Tensor, factor: int) -> Tensor:
+    """
+    Repeat the kernels of a convolution so that a pixel shuffle after it starts as nearest-neighbour enlargement.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (C, ...)
+        Kernels of C output channels, or their biases.
+    factor : int
+        How many times the shuffle enlarges.
+
+    Returns
+    -------
+    Tensor, shape (C * factor**2, ...)
+        The kernels, each ``factor**2`` times in a row.
+
+    References
+    ----------
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017, section 3.
+    """
+    return weight.repeat_interleave(factor**2, 0)
