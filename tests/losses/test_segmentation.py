@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferlib.losses.segmentation import class_weights, cross_entropy, pixel_counts
+from xferlib.losses.segmentation import cascade_loss, class_weights, cross_entropy, pixel_counts
 
 
 def test_two_pixels_by_hand():
@@ -75,6 +75,45 @@ def test_another_void_label():
 def test_shapes_that_do_not_match_are_named(shape):
     with pytest.raises(ValueError, match=r"\(1, 3, 4, 5\) and labels of shape"):
         cross_entropy(torch.zeros(1, 3, 4, 5), torch.zeros(shape, dtype=torch.long))
+
+
+def test_cascade_by_hand():
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)  # probabilities 1/4 and 3/4
+    scores = {"main": logits.expand(1, 2, 2, 4), "aux": logits.expand(1, 2, 1, 2)}
+    labels = torch.tensor([[[0, 1, 1, 1], [1, 1, 1, 255]]])
+    terms = cascade_loss(scores, labels, {"main": 1.0, "aux": 0.4})
+    # The small map meets every second label: 0 and 1.
+    assert terms["aux"].item() == pytest.approx(0.4 * (math.log(4) + math.log(4 / 3)) / 2)
+    assert terms["main"].item() == pytest.approx((math.log(4) + 6 * math.log(4 / 3)) / 7)
+
+
+def test_one_map_at_full_size_is_the_cross_entropy():
+    logits, labels = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    terms = cascade_loss({"main": logits}, labels, {"main": 1.0})
+    assert terms.keys() == {"main"} and torch.equal(terms["main"], cross_entropy(logits, labels))
+
+
+@pytest.mark.parametrize("step", [2, 4, 16])
+def test_a_cascade_meets_the_labels_of_its_own_pixels(step):
+    labels = torch.randint(5, (2, 32, 48))
+    labels[0, :16] = 255
+    own = labels[:, ::step, ::step]
+    right = 50.0 * F.one_hot(own.where(own != 255, 0), 5).movedim(-1, 1)
+    assert cascade_loss({"low": right}, labels, {"low": 1.0})["low"] < 1e-6
+    assert cascade_loss({"low": right.roll(1, 1)}, labels, {"low": 1.0})["low"] > 49
+
+
+def test_the_weights_of_a_cascade_scale_its_gradients():
+    scores = {name: torch.zeros(1, 2, 2, 2, requires_grad=True) for name in ("low", "high")}
+    sum(cascade_loss(scores, torch.tensor([[[0, 1], [1, 1]]]), {"low": 0.25, "high": 1.0}).values()).backward()
+    assert torch.equal(4 * scores["low"].grad, scores["high"].grad) and scores["high"].grad.any()
+
+
+@pytest.mark.parametrize("names", [("main",), ("main", "auxiliary", "third"), ("main", "aux")])
+def test_names_without_a_weight_or_without_a_map_are_named(names):
+    scores = {name: torch.zeros(1, 2, 2, 2) for name in ("main", "auxiliary")}
+    with pytest.raises(ValueError, match=f"scores of main, auxiliary but weights of {', '.join(names)}"):
+        cascade_loss(scores, torch.zeros(1, 2, 2, dtype=torch.long), dict.fromkeys(names, 1.0))
 
 
 def test_pixel_counts_by_hand():

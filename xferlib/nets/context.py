@@ -59,9 +59,11 @@ class Context(nn.Module):
 
 @torch.no_grad()
 def _pass_on(conv: nn.Conv2d, channels: int) -> None:
-    """Make each output channel the mean of the input channels that carry the same one of the module's input."""
+    """Make each output channel a mean of the input channels that carry the same one of the module's input."""
     after, before = (torch.arange(n) * channels // n for n in (conv.out_channels, conv.in_channels))
-    same: Tensor = (after[:, None] == before[None]).float()
+    # A mean of random weights: with equal ones, channels that start as copies would train as copies for ever.
+    # Differs from Yu, Koltun: theirs add noise to equal weights, and the start is then the identity but for that noise.
+    same: Tensor = (after[:, None] == before[None]) * (0.5 + torch.rand(len(after), len(before)))
     centre = conv.kernel_size[0] // 2
     nn.init.zeros_(conv.weight)
     conv.weight[:, :, centre, centre] = same / same.sum(1, keepdim=True)

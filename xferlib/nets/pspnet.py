@@ -61,10 +61,16 @@ class PyramidPooling(nn.Module):
         """
         parts = [x]
         for side, reduce, norm in zip(self.bins, self.reduce, self.norm, strict=True):
-            # Differs from Zhao et al.: normalised after enlarging, where a batch of one has more than one value even
-            # for the grid of one cell. Interpolation lies between the values, so little changes.
-            parts.append(norm(enlarge(reduce(F.adaptive_avg_pool2d(x, side)), x.shape[-2:])).relu())
+            grid = reduce(F.adaptive_avg_pool2d(x, side))
+            # Differs from Zhao et al.: a single value a channel (one image, one cell) has no variance to be normed by,
+            # nor should it enter the running one; it is normed as in evaluation.
+            grid = _at_rest(norm, grid) if grid[:, 0].numel() == 1 else norm(grid)
+            parts.append(enlarge(grid.relu(), x.shape[-2:]))
         return torch.cat(parts, 1)
+
+
+def _at_rest(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
 class PSPNet(Dense):

@@ -6,25 +6,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+DENSE = 8192
+"""Corners up to which each hears every other; beyond, they are blurred along the lattice's axes."""
+
 
 class Lattice:
     """
-    A Gaussian filter of unit width between points: each is spread on the corners of its simplex, the corners blurred.
+    A Gaussian filter of unit width between points: each is spread on the corners of its simplex, and these talk.
 
     Parameters
     ----------
     points : Tensor, shape (N, D)
         Where the values sit, in units of the Gaussian's width.
 
+    Attributes
+    ----------
+    own : Tensor, shape (N, 1)
+        What each point gets back of its own value: 1 for the Gaussian, roughly that here.
+
     Raises
     ------
     ValueError
         If the points lie so far apart, in widths, that their places cannot be numbered.
 
-    Attributes
-    ----------
-    own : Tensor, shape (N, 1)
-        What each point gets back of its own value: 1 for the Gaussian, roughly that here.
+    Notes
+    -----
+    Spreading and gathering make up a quarter of the Gaussian's variance, what lies between them the rest. Where the
+    corners are few, that is a matrix of all pairs of them, which is more exact than the blur of the paper: no corner is
+    missing on the way.
 
     References
     ----------
@@ -32,21 +41,32 @@ class Lattice:
     """
 
     def __init__(self, points: Tensor) -> None:
-        number, self.dimension = points.shape
-        base, rank, shares = _simplices(points)
-        packed, steps = _pack(base, rank)
+        number, n = points.shape[0], points.shape[1] + 1
+        base, rank, self.shares = _simplices(points)
+        packed, shifts, least = _pack(base, rank)
         order = packed.flatten().sort()
         corners, inverse, counts = order.values.unique_consecutive(return_inverse=True, return_counts=True)
-        self.corners = torch.empty_like(inverse).scatter_(0, order.indices, inverse).view(number, -1)
-        self.shares = shares
-        self.members = order.indices // (self.dimension + 1)
-        self.members_shares = shares.flatten()[order.indices]
+        self.corners = torch.empty_like(inverse).scatter_(0, order.indices, inverse).view(number, n)
+        self.members = order.indices // n
+        self.members_shares = self.shares.flatten()[order.indices]
         self.starts = counts.cumsum(0) - counts
-        self.neighbours = [tuple(_find(corners, corners + sign * step) for sign in (1, -1)) for step in steps]
-        # As many Gaussians of height 1 as fit into the volume that a corner stands for.
-        volume = 1.5 ** (self.dimension / 2) / math.sqrt(self.dimension + 1)
-        self.height = (2 * math.pi) ** (self.dimension / 2) / volume / 2 ** (self.dimension + 1)
-        self.own = self.height * _returned(shares)
+        apart = (torch.arange(n)[:, None] - torch.arange(n)).abs()  # of two corners of one simplex, in steps
+        self.dense, self.axes = None, ()
+        if len(corners) <= DENSE:
+            places = torch.stack([(corners >> s) & ((1 << (t - s)) - 1) for s, t in shifts], 1) + least
+            places = torch.cat([places, -places.sum(1, keepdim=True)], 1).to(points)
+            self.dense = _gaussians(places / n)  # in units in which the rest of the variance is a half
+            self.height = (4 / 3) ** ((n - 1) / 2)
+            between = torch.exp(-apart * (n - apart) / n)
+        else:
+            steps = [sum(1 << s for s, _ in shifts) - n * (1 << s) for s, _ in shifts]
+            steps.append(sum(1 << s for s, _ in shifts))
+            self.axes = tuple(tuple(_find(corners, corners + sign * step) for sign in (1, -1)) for step in steps)
+            # As many Gaussians of height 1 as fit into the volume that a corner stands for.
+            volume = 1.5 ** ((n - 1) / 2) / math.sqrt(n)
+            self.height = (2 * math.pi) ** ((n - 1) / 2) / volume / 2**n
+            between = (0.5**apart + 0.5 ** (n - apart)).fill_diagonal_(1 + 2 * 0.5**n)
+        self.own = self.height * (self.shares @ between.to(points) * self.shares).sum(1, keepdim=True)
 
     def __call__(self, values: Tensor, reverse: bool = False) -> Tensor:
         """
@@ -64,14 +84,21 @@ class Lattice:
         Tensor, shape (N, C)
             The sums, approximately.
         """
-        on = F.embedding_bag(
-            self.members, values, self.starts, mode="sum", per_sample_weights=self.members_shares.to(values)
-        )
-        for up, down in reversed(self.neighbours) if reverse else self.neighbours:
-            padded = F.pad(on, (0, 0, 0, 1))  # the last row stands for every corner that is not there
-            on = torch.add(on, padded[up] + padded[down], alpha=0.5)
-        on *= self.height
-        return F.embedding_bag(self.corners, on, mode="sum", per_sample_weights=self.shares.to(values))
+        on = F.embedding_bag(self.members, values, self.starts, mode="sum", per_sample_weights=self.members_shares)
+        if self.dense is not None:
+            on = self.dense @ on
+        else:
+            for up, down in reversed(self.axes) if reverse else self.axes:
+                padded = F.pad(on, (0, 0, 0, 1))  # the last row stands for every corner that is not there
+                on = torch.add(on, padded[up] + padded[down], alpha=0.5)
+        return F.embedding_bag(self.corners, self.height * on, mode="sum", per_sample_weights=self.shares)
+
+
+def _gaussians(points: Tensor) -> Tensor:
+    """Give exp(-d^2) for all pairs; what is next to nothing, and would cost a processor much time, is nothing."""
+    squares = points.square().sum(1)
+    exponents = torch.addmm(-squares, points, points.T, alpha=2).sub_(squares[:, None])
+    return F.threshold_(exponents, -20.0, -torch.inf).exp_()
 
 
 def _simplices(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,29 +124,20 @@ def _simplices(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return base.long(), rank, shares
 
 
-def _returned(shares: Tensor) -> Tensor:
-    """Blur each simplex by itself: corners r and s are |r - s| steps apart, or as many as are left the other way."""
-    n = shares.shape[1]
-    apart = (torch.arange(n)[:, None] - torch.arange(n)).abs()
-    blur = 0.5**apart + 0.5 ** (n - apart)
-    blur.fill_diagonal_(1 + 2 * 0.5**n)
-    return (shares @ blur.to(shares) * shares).sum(1, keepdim=True)
-
-
-def _pack(base: Tensor, rank: Tensor) -> tuple[Tensor, list[int]]:
-    """Number the corners (N, D + 1) by one integer each, and give what a step along each axis adds to it."""
+def _pack(base: Tensor, rank: Tensor) -> tuple[Tensor, list[tuple[int, int]], Tensor]:
+    """Number the corners (N, D + 1) by one integer each; tell the bits of each coordinate, and its least value."""
     n = base.shape[1] - 1
     base = base[:, :n]
     least, most = base.amin(0) - 2 * (n + 1), base.amax(0) + 2 * (n + 1)
     bits = [int(width).bit_length() for width in (most - least).tolist()]
     if sum(bits) > 62:
         raise ValueError("points lie too far apart for their Gaussian; give it larger widths")
-    places = torch.tensor([*(1 << sum(bits[:k]) for k in range(n)), 0])
+    shifts = [(sum(bits[:k]), sum(bits[: k + 1])) for k in range(n)]
+    places = torch.tensor([*(1 << shift for shift, _ in shifts), 0])
     by_rank = torch.empty_like(rank).scatter_(1, rank, places.expand_as(rank))
     less = F.pad(by_rank.flip(1).cumsum(1)[:, :n], (1, 0))
     first = ((base - least) * places[:n]).sum(1, keepdim=True)
-    packed = first + places.sum() * torch.arange(n + 1) - (n + 1) * less
-    return packed, (places.sum() - (n + 1) * places).tolist()
+    return first + places.sum() * torch.arange(n + 1) - (n + 1) * less, shifts, least
 
 
 def _find(known: Tensor, wanted: Tensor) -> Tensor:
