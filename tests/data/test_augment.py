@@ -73,3 +73,25 @@ def test_same_generator_same_sample():
 def test_refuses_scales_that_make_no_sense(scales):
     with pytest.raises(ValueError, match="scales"):
         augment.scaled_crop(*coordinates(4, 4), (2, 2), scales, rng())
+
+
+@pytest.mark.parametrize("size", [(128, 256), (33, 40), (1, 1), (2, 90)])
+@pytest.mark.parametrize("share", [0.5, 0.2, 1.0])
+def test_rectangles_cover_their_share(size, share):
+    generator = torch.Generator().manual_seed(0)
+    tops = set()
+    for _ in range(30):
+        mask = augment.rectangle(size, generator, share)
+        rows, columns = mask.any(1), mask.any(0)
+        assert mask.shape == size and torch.equal(mask, rows[:, None] & columns)
+        if min(size) > 30:
+            assert mask.float().mean().item() == pytest.approx(share, abs=0.03)
+        assert rows.sum() >= share * size[0] - 1 and columns.sum() >= share * size[1] - 1
+        tops.add((rows.nonzero()[0].item(), rows.sum().item()))
+    assert len(tops) > 5 or share == 1.0 or min(size) < 30
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_rectangle_has_a_share(share):
+    with pytest.raises(ValueError, match=f"share {share}"):
+        augment.rectangle((8, 8), torch.Generator(), share)

@@ -3,9 +3,9 @@
 import math
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import numpy as np
-import pydensecrf.densecrf as densecrf
 import pytest
 import torch
 from hypothesis import given, settings
@@ -234,17 +234,15 @@ def test_the_energy_of_every_labelling_of_three_pixels():
 
 
 def test_it_agrees_with_the_papers_program():
-    image = photo(96, 128)
-    unary = doubtful(image)
-    q = crf.mean_field(unary, image, iterations=5, method="fast")
-    program = densecrf.DenseCRF2D(128, 96, 5)
-    program.setUnaryEnergy(np.ascontiguousarray(unary[0].flatten(1).numpy()))
-    program.addPairwiseGaussian(sxy=3, compat=3)
-    pixels = np.ascontiguousarray((image[0] * 255).round().byte().permute(1, 2, 0).numpy())
-    program.addPairwiseBilateral(sxy=80, srgb=13, rgbim=pixels, compat=10)
-    theirs = torch.from_numpy(np.array(program.inference(5))).view(1, 5, 96, 128)
-    assert (q.argmax(1) == theirs.argmax(1)).float().mean() > 0.97
+    # pydensecrf2 1.1 (the authors' lattice in C++, which has to be compiled) on the same energies: sxy=3, compat=3;
+    # sxy=80, srgb=13, compat=10; five iterations. `benchmarks/bench_crf.py` calls it live where it is installed.
+    image = photo(60, 80)
+    unary = doubtful(image, labels=3)
+    theirs = torch.from_numpy(np.load(Path(__file__).parent / "pydensecrf2.npy")).float()
+    q = crf.mean_field(unary, image, iterations=5, method="fast")[0]
+    assert (q.argmax(0) == theirs.argmax(0)).float().mean() > 0.98
     assert (q - theirs).abs().mean() < 0.02
+    assert (theirs.argmax(0) != unary[0].argmin(0)).float().mean() > 0.1
 
 
 def test_the_edge_of_an_object_is_pulled_to_the_edge_in_the_picture():

@@ -95,10 +95,10 @@ class Lattice:
 
 
 def _gaussians(points: Tensor) -> Tensor:
-    """Give exp(-d^2) for all pairs; what is next to nothing, and would cost a processor much time, is nothing."""
+    """Give exp(-d^2) for all pairs, but not less than exp(-20): far lower weights would cost a processor much time."""
     squares = points.square().sum(1)
     exponents = torch.addmm(-squares, points, points.T, alpha=2).sub_(squares[:, None])
-    return F.threshold_(exponents, -20.0, -torch.inf).exp_()
+    return exponents.clamp_(-20, 0).exp_()
 
 
 def _simplices(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
