@@ -55,9 +55,9 @@ def mean_field(
     *,
     iterations: int = 10,
     bilateral: float | Tensor = 10.0,
+    spatial: float | Tensor = 3.0,
     position: float = 80.0,
     colour: float = 13.0,
-    spatial: float | Tensor = 3.0,
     spread: float = 3.0,
     compatibility: Tensor | None = None,
     normalised: bool = True,
@@ -145,9 +145,9 @@ def energy(
     images: Tensor,
     *,
     bilateral: float = 10.0,
+    spatial: float = 3.0,
     position: float = 80.0,
     colour: float = 13.0,
-    spatial: float = 3.0,
     spread: float = 3.0,
 ) -> Tensor:
     """
@@ -157,8 +157,14 @@ def energy(
     ----------
     labels : Tensor, shape (B, H, W)
         A label at each pixel, int64.
-    unary, images, bilateral, position, colour, spatial, spread
-        As `mean_field` takes them, without normalising.
+    unary : Tensor, shape (B, L, H, W)
+        Energy of each label at each pixel.
+    images : Tensor, shape (B, 3, H, W)
+        RGB in [0, 1].
+    bilateral, spatial : float
+        Weights of the kernels, which are not normalised here.
+    position, colour, spread : float
+        Their widths, as `mean_field` takes them.
 
     Returns
     -------

@@ -1,0 +1,163 @@
+"""Streets without a single label: dense features learned by telling pixels apart, then clustered."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import MiniBatchKMeans
+from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as TF
+
+from xferlib.data import augment, streets
+from xferlib.losses.consistency import info_nce
+from xferlib.metrics.clustering import matched
+from xferlib.metrics.segmentation import confusion, scores
+from xferlib.nets.fcn import FCN
+from xferlib.train.recipes.streets import SLIM, TEST_SEED
+from xferlib.train.stream import item_seed
+from xferlib.train.study import Study, Trainer
+
+CLASSES = len(streets.CLASSES)
+CHANNELS, POINTS, SIZE = 32, 48, (96, 192)
+STEPS, BATCH, SEEDS = 800, 8, 2
+Features = Callable[[Tensor], Tensor]
+
+
+class Views(Dataset):
+    """
+    Two views of each scene, and where in each the same points lie.
+
+    Item i is ``(one, other, points, others)``: two crops (3, 96, 192), each scaled, relit and perhaps mirrored by
+    itself, and `POINTS` points (POINTS, 2), x and y in [-1, 1] of each view, as `torch.nn.functional.grid_sample` has
+    them.
+
+    Parameters
+    ----------
+    scenes : Dataset
+        Gives (image, ...).
+    seed : int
+        Seed of the views, 0 or larger.
+    """
+
+    def __init__(self, scenes: Dataset, seed: int) -> None:
+        self.scenes, self.seed = scenes, seed
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Views of scene `index`; they depend on the seed and the index alone."""
+        image = self.scenes[index][0]
+        generator = Generator().manual_seed(item_seed(self.seed, index))
+        windows = [_window(image.shape[1:], generator) for _ in range(2)]
+        first = torch.stack([window[:2] for window in windows]).amax(0)
+        last = torch.stack([window[:2] + window[2:] for window in windows]).amin(0)
+        points = first + (last - first) * torch.rand(POINTS, 2, generator=generator)
+        (one, at), (other, also_at) = (_view(image, window, points, generator) for window in windows)
+        return one, other, at, also_at
+
+
+def _window(size: tuple[int, int], generator: Generator) -> Tensor:
+    """Choose a window of 60 to 100 % of each side: top, left, height, width. Any two of them overlap."""
+    sides = torch.tensor(size) * augment.uniform(0.6, 1.0, generator)
+    corner = (torch.tensor(size) - sides) * torch.rand(2, generator=generator)
+    return torch.cat([corner, sides]).round()
+
+
+def _view(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    top, left, height, width = window.int().tolist()
+    view = TF.resized_crop(image, top, left, height, width, list(SIZE), antialias=True)
+    places = 2 * (points - window[:2]) / window[2:] - 1
+    places = places.flip(1)
+    if torch.rand((), generator=generator) < 0.5:
+        view, places = view.flip(-1), places * torch.tensor([-1.0, 1.0])
+    return augment.relight(view, generator, 0.5), places
+
+
+def tell_apart(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """
+    Ask the features of each point in one view to be nearest to those of the same point in the other.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Gives features at every pixel.
+    batch : tuple of Tensor
+        A batch of `Views`.
+
+    Returns
+    -------
+    Tensor
+        The loss of all points of the batch against each other.
+    """
+    one, other, points, others = batch
+    features = net(torch.cat([one, other]))
+    at = F.grid_sample(features, torch.cat([points, others])[:, :, None], align_corners=False)[..., 0]
+    return info_nce(*at.transpose(1, 2).flatten(0, 1).chunk(2))
+
+
+def _clustered(features: Features, seed: int) -> dict[str, float]:
+    """Cluster the features of some scenes, and measure the clusters on others after matching them with the classes."""
+    known = [_pixels(features, i, seed=TEST_SEED + 1)[::16] for i in range(32)]
+    clusters = MiniBatchKMeans(CLASSES, random_state=seed, n_init=5, batch_size=4096).fit(torch.cat(known).numpy())
+    total = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
+    for i in range(48):
+        labels = streets.Streets(48, seed=TEST_SEED)[i][1]
+        found = torch.from_numpy(clusters.predict(_pixels(features, i, seed=TEST_SEED).numpy())).long()
+        total += confusion(found.view_as(labels), labels, CLASSES)
+    result = scores(matched(total))
+    return {"mean IU": result.mean_iu, "pixel accuracy": result.pixel_accuracy}
+
+
+@torch.no_grad()
+def _pixels(features: Features, index: int, seed: int) -> Tensor:
+    return features(streets.Streets(48, seed=seed)[index][0][None])[0].flatten(1).T.contiguous()
+
+
+def colour_and_place(images: Tensor) -> Tensor:
+    """
+    Give the features that need no net: each pixel's colour and place.
+
+    Parameters
+    ----------
+    images : Tensor, shape (B, 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (B, 5, H, W)
+        RGB, then row and column, from 0 to 1.
+    """
+    sides = [torch.linspace(0, 1, side) for side in images.shape[2:]]
+    places = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(images), -1, -1, -1)
+    return torch.cat([images, places], 1)
+
+
+def _directions(net: nn.Module) -> Features:
+    return lambda images: F.normalize(net(images), dim=1)
+
+
+def _study(trainer: Trainer, seed: int) -> Mapping[str, Any]:
+    figures: dict[str, list[dict[str, float]]] = {}
+    for run in range(seed, seed + SEEDS):
+        torch.manual_seed(run)
+        net = FCN(CHANNELS, 8, **SLIM).to(memory_format=torch.channels_last)
+        for layer in net.score.values():
+            nn.init.normal_(layer.weight, std=0.1)  # with scores that start at zero, a random net has no features
+        ways: dict[str, Features] = {"colour and place": colour_and_place, "random net": _directions(net.eval())}
+        for name, features in ways.items():
+            figures.setdefault(name, []).append(_clustered(features, run))
+        scenes = streets.Streets(2**32, seed=TEST_SEED + 2 + run)
+        options = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "weight_decay": 0.01, "warmup": 50}
+        trainer(f"run{run}", net, tell_apart, Views(scenes, run), seed=run, **options)
+        figures.setdefault("self-supervised net", []).append(_clustered(_directions(net), run))
+    return figures
+
+
+STUDIES = (
+    Study(
+        name="streets-no-labels",
+        chapter="developments",
+        measure=_study,
+        data=f"drawn streets of 128x256 without labels, {STEPS} steps of {BATCH}; 48 others clustered; {SEEDS} seeds",
+    ),
+)
