@@ -240,8 +240,10 @@ def _all_pairs(points: Tensor) -> _Filter:
     rows = max(1, _PART // len(points))
 
     def summed(values: Tensor, reverse: bool = False) -> Tensor:
+        # Weights of less than 1e-20, which change no sum, would cost a processor much time.
         parts = (
-            torch.exp(-(torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / 2) @ values
+            (-(torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / 2).clamp(min=-46).exp()
+            @ values
             for part in points.split(rows)
         )
         return torch.cat(list(parts))
