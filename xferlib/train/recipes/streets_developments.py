@@ -1,6 +1,7 @@
 """What came after FCN, on drawn streets: backbones, dilation, context, pyramids and cascades, trained alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,26 +72,11 @@ def on_vgg() -> nn.Module:
     return Dense(backbone, head, CLASSES, 0)
 
 
-def with_context() -> nn.Module:
-    """
-    Build the plain net on ResNet with the context module behind its scores.
-
-    Returns
-    -------
-    nn.Module
-        The net; at first the module passes the scores on, cut off at zero.
-    """
-    net = PSPNet(bins=(), **SLIM)
-    net.head.append(Context(CLASSES))
-    return net
-
-
 MAIN = {"main": 1.0}
 ARMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], Mapping[str, float]]] = {
     "VGG": (on_vgg, SMALL, MAIN),
     "ResNet": (partial(PSPNet, bins=(), **SLIM), SMALL, MAIN),
     "ResNet, stride 32": (partial(PSPNet, bins=(), stride=32, **SLIM), SMALL, MAIN),
-    "ResNet, context module": (with_context, SMALL, MAIN),
     "ResNet, pyramid pooling": (partial(PSPNet, **SLIM), SMALL, MAIN),
     "ResNet, ASPP": (partial(DeepLab, CLASSES, rates=(2, 4, 6, 8), hidden=32, **RESNET), SMALL, MAIN),
     "PSPNet, 256x512": (partial(PSPNet, **SLIM), LARGE, MAIN),
@@ -98,6 +84,11 @@ ARMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], Mapping[str, flo
     "ICNet without guidance, 256x512": (partial(ICNet, **SLIM_ICNET), LARGE, {"low": 0.0, "middle": 0.0, "high": 1.0}),
 }
 """For each net how it is built, the size of its scenes, and the weights of its score maps."""
+LONGER: dict[str, Callable[[], nn.Module]] = {
+    "ResNet, trained on": nn.Identity,
+    "ResNet, context module": partial(Context, CLASSES),
+}
+"""What is put behind the scores of the trained ResNet, before both are trained for half as many steps again."""
 
 
 def _scenes(seed: int, size: tuple[int, int]) -> Dataset:
@@ -115,14 +106,36 @@ def _batch(size: tuple[int, int]) -> int:
 def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     figures: dict[str, Any] = {}
     for run in range(seed, seed + SEEDS):
-        for number, (name, (build, size, weights)) in enumerate(ARMS.items()):
-            torch.manual_seed(run)
-            net = build().to(memory_format=torch.channels_last)
-            options = {"steps": STEPS, "batch_size": _batch(size), "seed": run, **OPTIONS}
-            trainer(f"arm{number}-run{run}", net, partial(guided, weights=weights), _scenes(run, size), **options)
-            of_net = {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, (3, *size))}
-            figures.setdefault(name, {**of_net, "runs": []})["runs"].append(_measure(net, size))
+        for name, net, figure in _trained(trainer, run):
+            costs = {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, (3, *_size(name)))}
+            figures.setdefault(name, {**costs, "runs": []})["runs"].append(figure)
     return figures
+
+
+def _trained(trainer: Trainer, run: int) -> Iterator[tuple[str, nn.Module, dict[str, float]]]:
+    """Train every net, and the longer ones from the ResNet; give each with its name and what was measured."""
+    for name, (build, size, weights) in ARMS.items():
+        torch.manual_seed(run)
+        net = build().to(memory_format=torch.channels_last)
+        options = {**OPTIONS, "steps": STEPS, "batch_size": _batch(size), "seed": run}
+        trainer(_short(name, run), net, partial(guided, weights=weights), _scenes(run, size), **options)
+        yield name, net, _measure(net, size)
+        if name == "ResNet":
+            front = deepcopy(net)
+    for name, behind in LONGER.items():
+        net = deepcopy(front)
+        net.head.append(behind())
+        options = {**OPTIONS, "lr": OPTIONS["lr"] / 2, "steps": STEPS // 2, "batch_size": _batch(SMALL), "seed": run}
+        trainer(_short(name, run), net, partial(guided, weights=MAIN), _scenes(run, SMALL), **options)
+        yield name, net, _measure(net, SMALL)
+
+
+def _size(name: str) -> tuple[int, int]:
+    return ARMS[name][1] if name in ARMS else SMALL
+
+
+def _short(name: str, run: int) -> str:
+    return "-".join(name.replace(",", "").lower().split()) + f"-run{run}"
 
 
 def _large(name: str, net: type[nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, float]) -> Recipe:
