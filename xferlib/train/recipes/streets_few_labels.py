@@ -20,7 +20,7 @@ from xferlib.train.study import Study, Trainer
 
 SCENES, LABELLED = 400, 20
 STEPS, BATCH, SEEDS = 600, 4, 2
-"""Steps from random weights on labels alone, and as many again in each way."""
+"""Steps and pictures of each kind a step, in every way, from the same random weights."""
 CONFIDENCE = 0.9
 
 
