@@ -67,6 +67,21 @@ def test_no_object_costs_no_mask_and_still_trains():
         loss.backward()
 
 
+@pytest.mark.parametrize(
+    ("logits", "classes", "masks"),
+    [
+        ((2, 3, 4, 4), torch.tensor([1]), (1, 4, 4)),
+        ((2, 3, 4, 4), torch.tensor([1]), (2, 4, 4)),
+        ((1, 3, 4, 4), torch.tensor([1]), (2, 4, 4)),
+        ((1, 3, 4, 4), torch.tensor([1]), (1, 4, 5)),
+        ((1, 3, 4, 4), torch.tensor([1.0]), (1, 4, 4)),
+    ],
+)
+def test_what_does_not_belong_together_is_named(logits, classes, masks):
+    with pytest.raises(ValueError, match=r"expected \(P, C, M, M\), \(P,\) integers and \(P, M, M\)"):
+        mask_loss(torch.zeros(logits), classes, torch.ones(masks, dtype=torch.bool))
+
+
 def test_gradients():
     torch.manual_seed(0)
     classes, masks = torch.tensor([2, 1]), torch.rand(2, 3, 3) > 0.5

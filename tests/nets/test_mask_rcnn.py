@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from xferlib.losses.detection import mask_rcnn_loss
-from xferlib.nets.mask_rcnn import MaskRCNN
+from xferlib.nets.mask_rcnn import CODE, MaskRCNN
 from xferlib.nets.roi_heads import BoxHead, MaskHead, Pooler, level_of
 from xferlib.nets.rpn import RPN, anchors
+from xferlib.ops import boxes as box_ops
 from xferlib.ops.instances import Instances
+from xferlib.ops.masks import crop
 from xferlib.ops.roi import roi_align
 
 # isort: split
@@ -222,8 +224,8 @@ def test_a_scene_is_learned_by_heart():
     image = 0.2 + 0.0 * torch.rand(1, 3, 64, 80)
     for mask, kind in zip(truth.masks, truth.classes, strict=True):
         image[0, kind - 1, mask] = 0.9
-    solver = torch.optim.AdamW(net.parameters(), lr=5e-3)
-    for _ in range(150):
+    solver = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    for _ in range(300):
         solver.zero_grad()
         sum(mask_rcnn_loss(net(image, [truth])).values()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -262,3 +264,55 @@ def test_bad_truths_are_named():
     bad = scene()._replace(boxes=torch.full((3, 4), math.nan))
     with pytest.raises(ValueError, match="nan"):
         net(images, [bad, scene()])
+    with pytest.raises(ValueError, match="class 4 of an object; this net's are 1 to 3"):
+        net(images, [scene()._replace(classes=torch.tensor([1, 4, 2])), scene()])
+
+
+@pytest.mark.parametrize(
+    "images", [torch.rand(3, 8, 8), torch.rand(1, 1, 8, 8), torch.zeros(1, 3, 8, 8).byte(), torch.rand(0, 3, 8, 8)]
+)
+def test_bad_images_are_named(images):
+    with pytest.raises(ValueError, match=r"Mask R-CNN takes floats \(B, 3, H, W\)"):
+        MaskRCNN(**TINY)(images)
+
+
+def test_boxes_stay_exact_in_half_precision():
+    net, images = MaskRCNN(**{**TINY, "norm": "group"}), torch.rand(1, 3, 64, 80)
+    truth = scene()
+    with torch.autocast("cpu", torch.bfloat16):
+        learned = net(images, [truth])
+        terms = mask_rcnn_loss(learned)
+    exact = torch.cat([anchors((16 >> k, 20 >> k), 4 << k, [TINY["anchors"][k]], (0.5, 1.0, 2.0)) for k in range(3)])
+    assert torch.equal(learned.proposals.anchors[: len(exact)], exact)
+    sum(terms.values()).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_each_candidate_learns_the_mask_the_class_and_the_code_of_its_object():
+    net, truth = MaskRCNN(**{**TINY, "sampled": 64}), scene()
+    net.rpn.propose = lambda found, size: [truth.boxes + torch.tensor([1.0, 1, 2, 0])]
+    seen = {}
+    net.mask_pooler.register_forward_pre_hook(lambda module, given: seen.update(boxes=given[1][0]))
+    net.box_head.register_forward_hook(lambda module, given, result: seen.update(deltas=result[1]))
+    learned = net(torch.rand(1, 3, 64, 80), [truth])
+    boxes, kinds = seen["boxes"], learned.classes[learned.classes > 0]
+    assert len(boxes) == 6  # the candidates and the true boxes themselves
+    index = box_ops.iou(boxes, truth.boxes).argmax(1)
+    assert torch.equal(kinds, truth.classes[index])
+    assert torch.equal(learned.true_masks, crop(truth.masks[index], boxes, 28))
+    assert not learned.true_masks.all() and learned.true_masks.any()
+    assert torch.allclose(box_ops.decode(learned.true_codes, boxes, CODE), truth.boxes[index], atol=1e-4)
+    assert torch.equal(learned.codes, seen["deltas"][torch.arange(6), kinds])
+
+
+def test_a_mask_that_competes_wins_from_one_half_on():
+    logits = torch.tensor([0.5, 0.2, 0.3]).log()[None, :, None, None]
+    chosen = torch.tensor([2])
+    assert MaskRCNN(**TINY, coupled=True).mask_of(logits, chosen).item() == pytest.approx(0.3 / 0.8)
+    assert MaskRCNN(**TINY).mask_of(logits, chosen).item() == pytest.approx(0.3 / 1.3)
+
+
+def test_nothing_is_cut_from_the_extra_level():
+    net = MaskRCNN(**{**TINY, "anchors": (12, 24, 48, 96, 192)})
+    assert net.rpn.strides == (4, 8, 16, 32, 64)
+    assert net.box_pooler.strides == net.mask_pooler.strides == (4, 8, 16, 32)

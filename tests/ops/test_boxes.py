@@ -48,6 +48,14 @@ def test_overlap_agrees_with_torchvision():
     assert torch.equal(box_ops.iou(a, b), box_ops.iou(b, a).T)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int32])
+def test_areas_are_more_than_a_half_can_count(dtype):
+    boxes = torch.tensor([[0, 0, 240, 240], [0, 0, 240, 120]]) * (1000 if dtype == torch.int32 else 1)
+    assert torch.equal(box_ops.area(boxes.to(dtype)), box_ops.area(boxes.double()).float())
+    overlaps = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
+    assert torch.equal(box_ops.iou(boxes.to(dtype), boxes.to(dtype)), overlaps)
+
+
 def test_code_by_hand():
     anchor, box = torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[5.0, 5, 25, 15]])
     code = torch.tensor([[10 / 10, 0 / 20, math.log(2), math.log(0.5)]])
@@ -163,6 +171,8 @@ def test_inverted_and_unfinished_boxes_are_named(bad):
         box_ops.iou(torch.tensor(GOOD), torch.tensor(bad))
     with pytest.raises(ValueError, match=r"inverted or not finite"):
         box_ops.nms(torch.tensor(bad), torch.ones(1), 0.5)
+    with pytest.raises(ValueError, match=r"anchors: .* inverted or not finite"):
+        box_ops.decode(torch.zeros(1, 4), torch.tensor(bad))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +182,7 @@ def test_inverted_and_unfinished_boxes_are_named(bad):
         (lambda: box_ops.encode(torch.tensor([[1.0, 1, 1, 3]]), torch.tensor(GOOD)), "is empty"),
         (lambda: box_ops.encode(torch.tensor(GOOD * 2), torch.tensor(GOOD)), "2 boxes for 1 anchors"),
         (lambda: box_ops.decode(torch.zeros(2, 4), torch.tensor(GOOD)), r"\(2, 4\)"),
+        (lambda: box_ops.clip(torch.zeros(2, 3), (4, 4)), r"\(2, 3\)"),
         (lambda: box_ops.nms(torch.tensor(GOOD), torch.ones(2), 0.5), r"scores \(2,\)"),
         (lambda: box_ops.nms(torch.tensor(GOOD), torch.tensor([math.nan]), 0.5), "score 0 is nan"),
         (lambda: box_ops.nms(torch.tensor(GOOD), torch.ones(1), 1.5), "threshold 1.5"),

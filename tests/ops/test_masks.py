@@ -1,5 +1,7 @@
 """Masks cut out of boxes and pasted back."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -68,7 +70,23 @@ def test_no_masks():
     assert mask_ops.crop(torch.zeros(0, 5, 6, dtype=torch.bool), torch.zeros(0, 4), 28).shape == (0, 28, 28)
 
 
-@pytest.mark.parametrize("call", [lambda m, b: mask_ops.crop(m > 0, b, 4), lambda m, b: mask_ops.paste(m, b, (9, 9))])
+CALLS = [lambda m, b: mask_ops.crop(m > 0, b, 4), lambda m, b: mask_ops.paste(m, b, (9, 9))]
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_counts_that_differ_are_named(call):
     with pytest.raises(ValueError, match="2 boxes for 1 masks"):
         call(torch.zeros(1, 5, 5), torch.tensor([[0.0, 0, 4, 4]] * 2))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("bad", [[3.0, 0, 2, 2], [0.0, 3, 2, 2], [0.0, 0, math.nan, 2], [0.0, 0, math.inf, 2]])
+def test_inverted_and_unfinished_boxes_are_named(call, bad):
+    with pytest.raises(ValueError, match="inverted or not finite"):
+        call(torch.zeros(1, 5, 5), torch.tensor([bad]))
+
+
+@pytest.mark.parametrize("bad", [[-1.0, 0, 2, 2], [0.0, 0, 7.5, 2], [0.0, 0, 2, 6]])
+def test_a_box_beyond_the_picture_cannot_be_cut(bad):
+    with pytest.raises(ValueError, match="reaches out of 7x5 pixels"):
+        mask_ops.crop(torch.zeros(1, 5, 7, dtype=torch.bool), torch.tensor([bad]), 4)

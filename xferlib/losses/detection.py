@@ -78,10 +78,18 @@ def mask_loss(logits: Tensor, classes: Tensor, masks: Tensor, *, coupled: bool =
     Tensor, shape ()
         Mean over all pixels; 0 where there is no object.
 
+    Raises
+    ------
+    ValueError
+        If the numbers or the sizes of logits and masks differ, or the classes are not as many integers.
+
     References
     ----------
     He et al., "Mask R-CNN", ICCV 2017, section 3 and table 2b.
     """
+    if logits[:, 0].shape != masks.shape or classes.shape != masks.shape[:1] or classes.is_floating_point():
+        shapes = f"logits {tuple(logits.shape)}, classes {tuple(classes.shape)} of {classes.dtype}"
+        raise ValueError(f"{shapes}, masks {tuple(masks.shape)}; expected (P, C, M, M), (P,) integers and (P, M, M)")
     if not len(classes):
         return logits.sum() * 0
     if coupled:

@@ -176,7 +176,8 @@ class MaskRCNN(nn.Module):
         Raises
         ------
         ValueError
-            If there is not one truth an image, or one cannot be true, see `Instances.check`.
+            If the images are not floats (B, 3, H, W), there is not one truth an image, or one cannot be true (see
+            `Instances.check`) or is of a class that the net does not have.
         """
         levels = self.levels(images)
         found = self.rpn(levels)
@@ -184,7 +185,7 @@ class MaskRCNN(nn.Module):
         proposals = self.rpn.propose(found, size)
         if truths is None:
             return self._detect(levels, proposals, size)
-        _check(truths, images)
+        _check(truths, images, self.box_head.classes.out_features)
         return self._compare(
             levels, found, proposals, [Instances(*(t.to(images.device) for t in truth[:3])) for truth in truths]
         )
@@ -202,7 +203,14 @@ class MaskRCNN(nn.Module):
         -------
         list of Tensor
             Maps (B, channels, H_k, W_k), the finest first.
+
+        Raises
+        ------
+        ValueError
+            If the images are not floats (B, 3, H, W).
         """
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape or not images.is_floating_point():
+            raise ValueError(f"images {tuple(images.shape)} of {images.dtype}; Mask R-CNN takes floats (B, 3, H, W)")
         maps = self.backbone((images - self.mean) / self.std)
         return self.neck(maps) if self.pyramid else [self.neck(maps[-1])]
 
@@ -287,11 +295,13 @@ class MaskRCNN(nn.Module):
         return boxes[best], classes[best], scores[best]
 
 
-def _check(truths: Sequence[Instances], images: Tensor) -> None:
+def _check(truths: Sequence[Instances], images: Tensor, num_classes: int) -> None:
     if len(truths) != len(images):
         raise ValueError(f"{len(truths)} truths for {len(images)} images; give each image its own, empty ones too")
     for truth in truths:
         truth.check()
+        if len(truth.classes) and truth.classes.max() >= num_classes:
+            raise ValueError(f"class {int(truth.classes.max())} of an object; this net's are 1 to {num_classes - 1}")
         if truth.masks.shape[1:] != images.shape[2:]:
             shapes = f"{tuple(truth.masks.shape[1:])} for images of {tuple(images.shape[2:])}"
             raise ValueError(f"masks of {shapes}; they must be as large")

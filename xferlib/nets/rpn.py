@@ -17,7 +17,7 @@ class Proposals(NamedTuple):
     Parameters
     ----------
     anchors : Tensor, shape (A, 4)
-        The anchors of all levels, corners x1 y1 x2 y2 in pixels.
+        The anchors of all levels, corners x1 y1 x2 y2 in pixels; float32 whatever the net's precision.
     levels : Tensor, shape (A,)
         Level of each anchor, int64.
     objectness : Tensor, shape (B, A)
@@ -134,7 +134,7 @@ class RPN(nn.Module):
             objectness.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1))
             changes = self.deltas(hidden).unflatten(1, (-1, 4))
             deltas.append(changes.permute(0, 3, 4, 1, 2).flatten(1, 3))
-            laid.append(anchors(tuple(level.shape[2:]), stride, sizes, self.ratios).to(level))
+            laid.append(anchors(tuple(level.shape[2:]), stride, sizes, self.ratios).to(level.device))
             numbers.append(torch.full((len(laid[-1]),), k, device=level.device))
         return Proposals(torch.cat(laid), torch.cat(numbers), torch.cat(objectness, 1), torch.cat(deltas, 1))
 
@@ -160,7 +160,7 @@ class RPN(nn.Module):
         for objectness, deltas in zip(found.objectness.float(), found.deltas.float(), strict=True):
             best = [level[objectness[level].topk(min(self.candidates, len(level))).indices] for level in levels]
             index = torch.cat(best)
-            boxes = box_ops.clip(box_ops.decode(deltas[index], found.anchors[index].float()), size)
+            boxes = box_ops.clip(box_ops.decode(deltas[index], found.anchors[index]), size)
             large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
             boxes, index = boxes[large], index[large]
             kept = box_ops.batched_nms(boxes, objectness[index], found.levels[index], self.threshold)

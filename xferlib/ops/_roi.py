@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WORK_SPACE = 64 * 2**20
+"""Bytes that a pass may take for its weights, beyond its arguments and its result."""
 _PART = 8 * 2**20
 
 

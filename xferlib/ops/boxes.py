@@ -22,7 +22,7 @@ def area(boxes: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (N,)
-        Areas in pixels squared.
+        Areas in pixels squared; float32 for boxes of half precision or integers, which could not hold them.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def area(boxes: Tensor) -> Tensor:
         If the boxes are not (N, 4) finite numbers in order.
     """
     check(boxes)
-    return _area(boxes)
+    return _area(_wide(boxes))
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (N, M)
-        Values in [0, 1]; 0 where both boxes are empty.
+        Values in [0, 1]; 0 where both boxes are empty. Float32 where both are of half precision or integers.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def decode(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or the anchors are not finite numbers in order.
 
     References
     ----------
@@ -127,6 +127,7 @@ def decode(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0
     """
     if deltas.shape != anchors.shape or deltas.shape[1:] != (4,):
         raise ValueError(f"deltas {tuple(deltas.shape)} for anchors {tuple(anchors.shape)}; expected (N, 4) for both")
+    check(anchors, "anchors")
     dx, dy, dw, dh = (deltas / deltas.new_tensor(weights)).unbind(1)
     x, y, w, h = _centred(anchors)
     x, y = x + dx * w, y + dy * h
@@ -149,7 +150,14 @@ def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     -------
     Tensor, shape (..., 4)
         The boxes within the picture; one that lay outside is empty.
+
+    Raises
+    ------
+    ValueError
+        If the boxes do not have four corners.
     """
+    if boxes.shape[-1:] != (4,):
+        raise ValueError(f"boxes of shape {tuple(boxes.shape)}; expected (..., 4), x1 y1 x2 y2")
     height, width = size
     return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))
 
@@ -327,11 +335,17 @@ def check(boxes: Tensor, name: str = "boxes") -> None:
         raise ValueError(f"{name}: {boxes[wrong][0].tolist()} is inverted or not finite; expected x1 <= x2, y1 <= y2")
 
 
+def _wide(boxes: Tensor) -> Tensor:
+    """Bring half precision and integers to float32: a box of 300 by 300 has more pixels than a half can count."""
+    return boxes if boxes.dtype in (torch.float32, torch.float64) else boxes.float()
+
+
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _iou(boxes: Tensor, others: Tensor) -> Tensor:
+    boxes, others = _wide(boxes), _wide(others)
     x1, y1, x2, y2 = boxes[:, None].unbind(2)
     u1, v1, u2, v2 = others[None].unbind(2)
     width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp_(min=0)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from xferlib.ops import boxes as box_ops
+
 _WORK = 2**24
 
 
@@ -27,14 +29,17 @@ def crop(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
     Raises
     ------
     ValueError
-        If there are not as many boxes as masks.
+        If there are not as many boxes as masks, or a box is inverted, not finite or reaches out of the picture.
     """
-    if len(masks) != len(boxes):
-        raise ValueError(f"{len(boxes)} boxes for {len(masks)} masks; give each mask its own")
+    _check(masks, boxes)
+    height, width = masks.shape[1:]
+    wrong = (boxes < 0).any(1) | (boxes > boxes.new_tensor([width, height, width, height])).any(1)
+    if wrong.any():
+        raise ValueError(f"box {boxes[wrong][0].tolist()} reaches out of {width}x{height} pixels; clip it")
     parts = (torch.arange(size, device=boxes.device) + 0.5) / size
     x1, y1, x2, y2 = boxes[..., None].unbind(1)
-    columns = (x1 + parts * (x2 - x1)).long().clamp(0, masks.shape[2] - 1)
-    rows = (y1 + parts * (y2 - y1)).long().clamp(0, masks.shape[1] - 1)
+    columns = (x1 + parts * (x2 - x1)).long().clamp(0, width - 1)
+    rows = (y1 + parts * (y2 - y1)).long().clamp(0, height - 1)
     return masks[torch.arange(len(masks), device=masks.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
@@ -62,10 +67,9 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold
     Raises
     ------
     ValueError
-        If there are not as many boxes as masks.
+        If there are not as many boxes as masks, or a box is inverted or not finite.
     """
-    if len(probabilities) != len(boxes):
-        raise ValueError(f"{len(boxes)} boxes for {len(probabilities)} masks; give each mask its own")
+    _check(probabilities, boxes)
     across = _weights(boxes[:, 0], boxes[:, 2], size[1], probabilities.shape[2])
     down = _weights(boxes[:, 1], boxes[:, 3], size[0], probabilities.shape[1])
     whole = torch.empty(len(boxes), *size, dtype=torch.bool, device=boxes.device)
@@ -74,6 +78,12 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold
         some = slice(start, start + chunk)
         whole[some] = down[some] @ probabilities[some].to(down) @ across[some].mT >= threshold
     return whole
+
+
+def _check(masks: Tensor, boxes: Tensor) -> None:
+    if len(masks) != len(boxes):
+        raise ValueError(f"{len(boxes)} boxes for {len(masks)} masks; give each mask its own")
+    box_ops.check(boxes)
 
 
 def _weights(start: Tensor, stop: Tensor, pixels: int, parts: int) -> Tensor:

@@ -8,9 +8,6 @@ from torch import Tensor
 
 from xferlib.ops._roi import Bins
 
-WORK_SPACE = 64 * 2**20
-"""Bytes that a pass may take beyond its arguments and its result."""
-
 
 def roi_align(
     features: Tensor,
