@@ -94,10 +94,33 @@ def test_points_of_two_views_show_the_same_place(index, monkeypatch):
     assert not torch.allclose(points, others, atol=0.05)
 
 
-def test_colour_and_place():
-    found = streets_no_labels.colour_and_place(torch.rand(1, 3, 5, 9))
-    assert found.shape == (1, 5, 5, 9)
+def test_the_place_is_appended():
+    colours = torch.rand(1, 3, 5, 9)
+    found = streets_no_labels.with_place(colours)
+    assert found.shape == (1, 5, 5, 9) and torch.equal(found[:, :3], colours)
     assert found[0, 3, :, 0].tolist() == [0, 0.25, 0.5, 0.75, 1] and found[0, 4, 0, -1] == 1
+
+
+def test_clusters_of_the_labels_themselves_are_right(monkeypatch):
+    scenes = {(seed, i): streets.draw(10 * seed + i, 64, 128) for seed in (1, 2) for i in range(3)}
+
+    class Few:
+        def __init__(self, count, seed):
+            self.seed = seed
+
+        def __getitem__(self, index):
+            return scenes[self.seed, index % 3]
+
+    monkeypatch.setattr(streets_no_labels.streets, "Streets", Few)
+    painted = {image.sum().item(): labels for image, labels in scenes.values()}
+
+    def told(images):
+        labels = painted[images[0].sum().item()]
+        return torch.nn.functional.one_hot(labels, 11).permute(2, 0, 1)[None].float()
+
+    found = streets_no_labels._clustered(told, 0)
+    assert found["pixel accuracy"] > 0.95
+    assert streets_no_labels._clustered(lambda images: torch.rand_like(images), 0)["pixel accuracy"] < 0.4
 
 
 def test_a_vote_is_one_for_each_superpixel():

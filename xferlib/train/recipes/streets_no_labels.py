@@ -113,43 +113,51 @@ def _pixels(features: Features, index: int, seed: int) -> Tensor:
     return features(streets.Streets(48, seed=seed)[index][0][None])[0].flatten(1).T.contiguous()
 
 
-def colour_and_place(images: Tensor) -> Tensor:
+def with_place(features: Tensor) -> Tensor:
     """
-    Give the features that need no net: each pixel's colour and place.
+    Append to features the place of each pixel.
 
     Parameters
     ----------
-    images : Tensor, shape (B, 3, H, W)
-        RGB in [0, 1].
+    features : Tensor, shape (B, C, H, W)
+        Colours, or a net's features.
 
     Returns
     -------
-    Tensor, shape (B, 5, H, W)
-        RGB, then row and column, from 0 to 1.
+    Tensor, shape (B, C + 2, H, W)
+        The same, then row and column, from 0 to 1.
     """
-    sides = [torch.linspace(0, 1, side) for side in images.shape[2:]]
-    places = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(images), -1, -1, -1)
-    return torch.cat([images, places], 1)
+    sides = [torch.linspace(0, 1, side) for side in features.shape[2:]]
+    places = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(features), -1, -1, -1)
+    return torch.cat([features, places], 1)
 
 
-def _directions(net: nn.Module) -> Features:
-    return lambda images: F.normalize(net(images), dim=1)
+def _of(name: str, net: nn.Module) -> dict[str, Features]:
+    """Name a net's features, as directions: alone, and with the place of each pixel."""
+
+    def directions(images: Tensor) -> Tensor:
+        return F.normalize(net.eval()(images), dim=1)
+
+    return {name: directions, f"{name} and place": lambda images: with_place(directions(images))}
 
 
 def _study(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     figures: dict[str, list[dict[str, float]]] = {}
+
+    def measure(ways: Mapping[str, Features], run: int) -> None:
+        for name, features in ways.items():
+            figures.setdefault(name, []).append(_clustered(features, run))
+
     for run in range(seed, seed + SEEDS):
         torch.manual_seed(run)
         net = FCN(CHANNELS, 8, **SLIM).to(memory_format=torch.channels_last)
         for layer in net.score.values():
             nn.init.normal_(layer.weight, std=0.1)  # with scores that start at zero, a random net has no features
-        ways: dict[str, Features] = {"colour and place": colour_and_place, "random net": _directions(net.eval())}
-        for name, features in ways.items():
-            figures.setdefault(name, []).append(_clustered(features, run))
+        measure({"colour and place": with_place, **_of("random net", net)}, run)
         scenes = streets.Streets(2**32, seed=TEST_SEED + 2 + run)
         options = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "weight_decay": 0.01, "warmup": 50}
         trainer(f"run{run}", net, tell_apart, Views(scenes, run), seed=run, **options)
-        figures.setdefault("self-supervised net", []).append(_clustered(_directions(net), run))
+        measure(_of("self-supervised net", net), run)
     return figures
 
 
