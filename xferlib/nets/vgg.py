@@ -2,13 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from itertools import pairwise
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVS = (2, 2, 3, 3, 3)
+POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's red, green and blue in [0, 1]."""
 
 
 def conv_stage(
@@ -63,6 +68,31 @@ def initialise(net: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+class Normalise(nn.Module):
+    """Bring RGB in [0, 1] to a mean of 0 and a variance of 1 over ImageNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        Normalise images.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            RGB in [0, 1].
+
+        Returns
+        -------
+        Tensor, shape (B, 3, H, W)
+            The same, each channel shifted and scaled.
+        """
+        return (images - self.mean) / self.std
+
+
 class VGG(nn.Module):
     """
     The convolutional part of VGG, without its fully connected layers.
@@ -79,11 +109,16 @@ class VGG(nn.Module):
         Whether batch normalisation follows each convolution.
     first_padding : int
         Zero padding of ``conv1_1`` in pixels. FCN's is 100.
+    pooling : {"max", "average"}
+        What takes each 2x2 square together. Gatys et al. (2016, section 2) find averages better where images are made
+        from the features.
+    normalise : bool
+        Whether the net takes RGB in [0, 1] and normalises it first, as the ImageNet weights want it.
 
     Raises
     ------
     ValueError
-        If ``widths`` and ``convs`` differ in length.
+        If ``widths`` and ``convs`` differ in length, or there is no such pooling.
 
     References
     ----------
@@ -99,10 +134,16 @@ class VGG(nn.Module):
         convs: Sequence[int] = CONVS,
         norm: bool = False,
         first_padding: int = 1,
+        pooling: str = "max",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if len(widths) != len(convs):
             raise ValueError(f"{len(widths)} widths for {len(convs)} stages; give one width a stage")
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling {pooling!r} is none of {', '.join(map(repr, POOLINGS))}")
+        if normalise:
+            self.normalise = Normalise()
         before = in_channels
         for stage, (width, count) in enumerate(zip(widths, convs, strict=True), start=1):
             channels = [before, *[width] * count]
@@ -110,7 +151,7 @@ class VGG(nn.Module):
             for name, layer in conv_stage(stage, channels, norm=norm, first_padding=padding).items():
                 self.add_module(name, layer)
             # Odd sizes keep their last row and column, as in Caffe, where FCN was made.
-            self.add_module(f"pool{stage}", nn.MaxPool2d(2, ceil_mode=True))
+            self.add_module(f"pool{stage}", POOLINGS[pooling](2, ceil_mode=True))
             before = width
         initialise(self)
 
@@ -148,3 +189,57 @@ class VGG(nn.Module):
             if name in wanted:
                 found[name] = x
         return found
+
+
+@torch.no_grad()
+def equalise(net: VGG, images: Tensor, least: float = 1e-2) -> VGG:
+    """
+    Scale every filter to a mean activation of one, as a loss network wants it.
+
+    A ReLU lets a positive factor through, so what a filter is multiplied by, the next convolution divides by: each
+    activation of the copy is that of the net times a factor of its filter.
+
+    Parameters
+    ----------
+    net : VGG
+        Net without batch normalisation; it is left as it is.
+    images : Tensor, shape (B, in_channels, H, W)
+        Photographs, of which the mean is over all positions.
+    least : float
+        A filter whose mean is below this share of its layer's is multiplied as if its mean were that share, so that one
+        which hardly ever fires does not outshout the others.
+
+    Returns
+    -------
+    VGG
+        The copy.
+
+    Raises
+    ------
+    ValueError
+        If the net has batch normalisation.
+
+    References
+    ----------
+    Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, section 2.
+    """
+    if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+        raise ValueError("the net has batch normalisation; fold it first, see xferlib.nets.folding.fold")
+    net = deepcopy(net)
+    convs = {name: layer for name, layer in net.named_children() if isinstance(layer, nn.Conv2d)}
+    found = net(images, [_rectified(name) for name in convs])
+    before = None
+    for name, conv in convs.items():
+        means = found[_rectified(name)].mean((0, 2, 3))
+        means = means.clamp(min=least * means.mean())
+        if before is not None:
+            conv.weight.mul_(before[:, None, None])
+        conv.weight.div_(means[:, None, None, None])
+        if conv.bias is not None:
+            conv.bias.div_(means)
+        before = means
+    return net
+
+
+def _rectified(conv: str) -> str:
+    return conv.replace("conv", "relu")

@@ -59,6 +59,11 @@ class Recipe:
         Module of `xferlib.data` with their colours.
     options : mapping
         Further arguments of `fit`, such as ``warmup`` or ``workers``.
+    learner : callable, optional
+        Called without arguments; gives the module that is trained, where that is not the net itself but, say, one
+        with normalisation and heads that only the training needs.
+    finish : callable, optional
+        Called as ``finish(learner, data)`` with what was trained; gives the net that is measured and shipped.
     """
 
     name: str
@@ -78,6 +83,8 @@ class Recipe:
     classes: tuple[str, ...] = ()
     palette: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    learner: Callable[[], nn.Module] | None = None
+    finish: Callable[[nn.Module, Path | None], nn.Module] | None = None
 
 
 def run(
@@ -157,6 +164,8 @@ def run(
     if record.rank_and_processes()[0]:
         return None
 
+    if recipe.finish:
+        net = recipe.finish(net, data)
     net.half().float()  # what is measured is what is shipped: float16 weights
     result = record.plain(recipe.evaluate(net, data))
     cost = {"seconds": round(history.seconds), "hardware": record.hardware(**hardware)}
@@ -199,8 +208,9 @@ def _places(out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple
 def _first_net(recipe: Recipe, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        net = recipe.learner() if recipe.learner else recipe.net(**recipe.arguments)
         # The order in which a CPU convolves fastest; the same numbers.
-        return recipe.net(**recipe.arguments).to(memory_format=torch.channels_last)
+        return net.to(memory_format=torch.channels_last)
 
 
 def _command(recipe: Recipe, steps: int, seed: int) -> str:
