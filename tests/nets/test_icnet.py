@@ -26,15 +26,14 @@ def seed():
 
 def test_fusion_by_hand():
     fusion = CascadeFeatureFusion(1, 1, 1, 2).eval()
-    for norm in fusion.norms:
-        norm.eps = 0.0
-    nn.init.dirac_(fusion.spread.weight)
-    nn.init.constant_(fusion.project.weight, -1.0)
+    for part in (fusion.spread, fusion.project):
+        part[1].eps = 0.0
+    nn.init.dirac_(fusion.spread[0].weight)
+    nn.init.constant_(fusion.project[0].weight, -1.0)
     coarse, fine = torch.tensor([[[[0.0, 4.0]]]]), torch.tensor([[[[1.0, 0.0, 0.0, 9.0], [0.0, 1.0, 1.0, 1.0]]]])
-    joined, scores = fusion(coarse, fine)
+    joined, enlarged = fusion(coarse, fine)
     assert joined[0, 0].tolist() == [[0, 1, 3, 0], [0, 0, 2, 3]]  # 0 1 3 4 less the fine map, cut at zero
-    wide = torch.tensor([0.0, 1, 3, 4]).expand(1, 1, 2, 4)
-    torch.testing.assert_close(scores, fusion.classify(wide))
+    torch.testing.assert_close(enlarged, torch.tensor([0.0, 1, 3, 4]).expand(1, 1, 2, 4))
 
 
 def test_the_coarse_map_is_spread_with_dilation_two():
@@ -44,8 +43,8 @@ def test_the_coarse_map_is_spread_with_dilation_two():
         def forward(self, x):
             return fusion.eval()(x, torch.full_like(x, 10.0))[0]
 
-    nn.init.ones_(fusion.spread.weight)
-    nn.init.ones_(fusion.project.weight)
+    nn.init.ones_(fusion.spread[0].weight)
+    nn.init.ones_(fusion.project[0].weight)
     seen = receptive_field(OnCoarse(), (1, 15, 15), images=1).nonzero() - 7
     assert {tuple(p) for p in seen.tolist()} == {(i, j) for i in (-2, 0, 2) for j in (-2, 0, 2)}
 
@@ -77,6 +76,22 @@ def test_the_answer_is_the_finest_score_enlarged():
         answer = net(image)
         net.training = True  # the net alone: its norms stay at rest
         torch.testing.assert_close(enlarge(net(image)["high"], (70, 90)), answer)
+
+
+def test_classifying_before_enlarging_is_the_same():
+    net = ICNet(5, **TINY).eval()
+    joined = torch.rand(1, 4, 9, 12)
+    torch.testing.assert_close(enlarge(net.classify(joined), (17, 24)), net.classify(enlarge(joined, (17, 24))))
+
+
+def test_no_score_is_made_that_nobody_asks_for():
+    net, made = ICNet(5, **TINY).eval(), []
+    for fusion in net.fusions:
+        fusion.classify.register_forward_pre_hook(lambda *_: made.append(1))
+    net(torch.rand(1, 3, 40, 40))
+    assert not made
+    net.train()(torch.rand(2, 3, 40, 40))
+    assert len(made) == 2
 
 
 def fed(name):

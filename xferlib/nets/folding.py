@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from xferlib.nets.resnet import Block, ResNet
 from xferlib.nets.vgg import VGG
 
-_IN_ORDER = (nn.Sequential, VGG)  # children run one after the other
+_IN_ORDER = (nn.Sequential, VGG, Block, ResNet)  # a norm normalises what the child before it gives
 
 
 def accelerate(net: nn.Module) -> nn.Module:
@@ -53,7 +54,7 @@ def fold(net: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        A copy for inference. In each `torch.nn.Sequential` and `xferlib.nets.vgg.VGG`, however deep, an
+        A copy for inference. In each `torch.nn.Sequential`, VGG, ResNet and block of one, however deep, an
         identity takes the place of a batch normalisation that follows a convolution, and of dropout.
 
     Raises

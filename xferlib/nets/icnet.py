@@ -32,9 +32,9 @@ class CascadeFeatureFusion(nn.Module):
 
     def __init__(self, coarse: int, fine: int, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.spread = nn.Conv2d(coarse, channels, 3, padding=2, dilation=2, bias=False)
-        self.project = nn.Conv2d(fine, channels, 1, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2))
+        spread = nn.Conv2d(coarse, channels, 3, padding=2, dilation=2, bias=False)
+        project = nn.Conv2d(fine, channels, 1, bias=False)
+        self.spread, self.project = (nn.Sequential(conv, nn.BatchNorm2d(channels)) for conv in (spread, project))
         self.classify = nn.Conv2d(coarse, num_classes, 1)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,12 +52,11 @@ class CascadeFeatureFusion(nn.Module):
         -------
         Tensor, shape (B, channels, H, W)
             The joined map.
-        Tensor, shape (B, num_classes, H, W)
-            Logits of the coarse map.
+        Tensor, shape (B, coarse, H, W)
+            The coarse map enlarged, for `classify`, which only training needs.
         """
         coarse = enlarge(coarse, fine.shape[-2:])
-        joined = self.norms[0](self.spread(coarse)) + self.norms[1](self.project(fine))
-        return joined.relu(), self.classify(coarse)
+        return (self.spread(coarse) + self.project(fine)).relu(), coarse
 
 
 class ICNet(nn.Module):
@@ -137,9 +136,11 @@ class ICNet(nn.Module):
         # does not take over the middle branch's maps.
         low = self.pyramid(self.backbone(quarter)[-1])
         middle = self.backbone(half, 2)[-1]
-        joined, coarse_scores = self.fusions[0](low, middle)
-        joined, middle_scores = self.fusions[1](joined, self.high(x))
-        scores = self.classify(enlarge(joined, (-(-height // 4), -(-width // 4))))
+        joined, low = self.fusions[0](low, middle)
+        joined, middle = self.fusions[1](joined, self.high(x))
+        # Interpolation and a 1x1 convolution may change places, and the scores are fewer than the channels.
+        scores = enlarge(self.classify(joined), (-(-height // 4), -(-width // 4)))
         if self.training:
-            return {"low": coarse_scores, "middle": middle_scores, "high": scores}
+            low, middle = (fusion.classify(x) for fusion, x in zip(self.fusions, (low, middle), strict=True))
+            return {"low": low, "middle": middle, "high": scores}
         return enlarge(scores, (height, width))
