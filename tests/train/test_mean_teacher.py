@@ -128,3 +128,25 @@ def test_it_trains_in_the_one_loop_and_resumes_to_the_same_bits(tmp_path):
 def test_a_decay_of_one_is_refused():
     with pytest.raises(ValueError, match="decay 1"):
         MeanTeacher(tiny(), 1)
+
+
+def test_a_student_that_was_evaluated_trains_in_training_mode():
+    student = tiny().eval()  # as `fit` gives a net back
+    modes = []
+
+    def loss(net, batch):
+        modes.append((net.student.training, net.teacher.training))
+        return net(batch, batch, batch)[0].square().mean()
+
+    train.fit(MeanTeacher(student, 0.9), loss, torch.rand(4, 3, 8, 8), steps=2, batch_size=2, progress=False)
+    assert modes == [(True, False)] * 2
+
+
+def test_changed_pictures_stay_out_of_the_running_statistics():
+    net, images = MeanTeacher(tiny(), 0.9).train(), torch.rand(2, 3, 8, 8)
+    alone = tiny().train()
+    alone(images)
+    net(images, images, 5 + 3 * torch.rand(2, 3, 8, 8))
+    assert torch.equal(net.student[1].running_mean, alone[1].running_mean)
+    assert torch.equal(net.student[1].running_var, alone[1].running_var)
+    assert net.student[1].momentum == 0.1

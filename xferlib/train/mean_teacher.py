@@ -1,6 +1,7 @@
 """Learning from pictures without labels: a teacher that is the student's running mean, and the samples for both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -44,6 +45,7 @@ class MeanTeacher(nn.Module):
         self.teacher = deepcopy(student).requires_grad_(False).eval()
         self.decay = decay
         self.register_buffer("followed", torch.zeros((), dtype=torch.int64))
+        self.train(student.training)  # one mode for both, so that `fit` sees it
 
     def train(self, mode: bool = True) -> "MeanTeacher":
         """
@@ -89,8 +91,11 @@ class MeanTeacher(nn.Module):
         self._follow()
         with torch.no_grad():
             guess = self.teacher(plain)
-        # One after the other: a norm of the batch should not mix pictures in plain and in changed light.
-        return self.student(images), self.student(changed), guess
+        # One after the other, for a norm of the batch should not mix pictures in plain and in changed light; and the
+        # changed ones stay out of its running statistics, for pictures to be labelled are not changed.
+        scores = self.student(images)
+        with _statistics_kept(self.student):
+            return scores, self.student(changed), guess
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -102,6 +107,19 @@ class MeanTeacher(nn.Module):
                 mine.lerp_(theirs[name], 1 - decay)
             else:
                 mine.copy_(theirs[name])
+
+
+@contextmanager
+def _statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Let the norms of a net in training see a batch without remembering it."""
+    momenta = {norm: norm.momentum for norm in net.modules() if isinstance(norm, nn.BatchNorm2d)}
+    for norm in momenta:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 class WithUnlabelled(Dataset):
