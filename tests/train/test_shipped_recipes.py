@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 from xferlib import zoo
+from xferlib.data import paintings, photos
 from xferlib.data import streets as drawn_streets
 from xferlib.train import recipe as recipes_of
 from xferlib.train import recipes
-from xferlib.train.recipes import streets, unet_cells, unet_isbi
+from xferlib.train.recipes import loss_network, loss_network_worth, streets, unet_cells, unet_isbi
 
 RECIPES = list(recipes.every())
 
@@ -38,6 +39,10 @@ def data(tmp_path_factory):
         numbers = np.kron(rng.permutation(64).reshape(8, 8) * rng.integers(2, size=(8, 8)), np.ones((25, 25)))
         Image.fromarray(numbers.astype(np.uint16)).save(root / "nuclei" / "label" / f"{i:02}.png")
         Image.fromarray((20 + 3 * numbers).astype(np.uint8)).save(root / "nuclei" / "image" / f"{i:02}.png")
+    (root / "photos" / "set").mkdir(parents=True)
+    for i in range(13):
+        photo = rng.integers(256, size=(24, 30 + i, 3)).astype(np.uint8)
+        Image.fromarray(photo).resize((300 + 10 * i, 240)).save(root / "photos" / "set" / f"{i}.png")
     return root
 
 
@@ -59,7 +64,7 @@ def test_samples_depend_on_their_number_alone(recipe, data):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_the_loss_trains_every_parameter_that_learns(recipe, data):
     torch.manual_seed(0)
-    net = recipe.net(**recipe.arguments)
+    net = recipe.learner() if recipe.learner else recipe.net(**recipe.arguments)
     stream = recipe.dataset(data, 0)
     batch = tuple(map(torch.stack, zip(*(stream[i] for i in range(2)), strict=True)))
     scores = getattr(net, "score", None)
@@ -84,6 +89,64 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     image = torch.rand(3, 50, 70)
     assert zoo.apply("fcn8s-camvid", image, tmp_path / "out").shape == (50, 70)
     assert not net.training
+
+
+def test_the_loss_network_is_shipped_without_heads_and_equalised(data, tmp_path):
+    recipe = recipes.find("loss-network")
+    row = recipes_of.run(
+        recipe, steps=2, data=data, out=tmp_path / "out", runs=tmp_path / "runs", progress=False, accelerator="cpu"
+    )
+    assert list(row.result)[:2] == ["texture", "random weights"]
+    net = zoo.load("loss-network", tmp_path / "out", fast=False)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in net.modules())
+    trained_on = loss_network.squares(loss_network.photographs(data)[::4])
+    for name, values in net(trained_on, loss_network.TEXTURES).items():
+        assert values.mean((0, 2, 3)).median().item() == pytest.approx(1, abs=0.02), name
+
+
+def test_the_loss_network_is_measured_on_photographs_held_back(data):
+    trained_on, held_back = (loss_network.photographs(data, held_back=part) for part in (False, True))
+    assert len(held_back) == 2 and len(trained_on) == 11 + len(photos.TRAIN)
+    assert not any(torch.equal(held_back[0], other) for other in trained_on)
+    with pytest.raises(FileNotFoundError, match="XFERLIB_DATA is not set"):
+        loss_network.photographs(None)
+
+
+def test_points_of_two_views_show_the_same_place():
+    ramp = torch.stack((*torch.meshgrid(torch.arange(200), torch.arange(240), indexing="ij"), torch.zeros(200, 240)))
+    frames = [(torch.rand(3, 120, 120), torch.zeros(120, 120, dtype=torch.long))]
+    pieces = loss_network.Pieces([ramp.byte()], frames, 0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        windows = loss_network._windows((200, 240), generator)
+        low, high = (torch.stack([w[:2] + k * w[2:] for w in windows]) for k in (0, 1))
+        points = low.amax(0) + (high.amin(0) - low.amax(0)) * torch.rand(9, 2, generator=generator)
+        assert (high.amin(0) > low.amax(0)).all()
+        for window in windows:
+            view, at = loss_network._cut(ramp, window, points, generator)
+            seen = torch.nn.functional.grid_sample(
+                view[None], at[None, :, None], padding_mode="border", align_corners=False
+            )[0, :2, :, 0]
+            assert ((seen.T + 0.5 - points).abs() < 1.5).all()
+    assert [part.shape for part in pieces[0]][:3] == [(3, 96, 96), (3, 96, 96), (32, 2)]
+
+
+def test_the_judge_of_styles_knows_a_painter_and_noise():
+    one, other = (paintings.draw("mosaic", 64, 64, seed=seed) for seed in (0, 1))
+    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert loss_network_worth.gram_distance(one, one) == 0
+    assert loss_network_worth.gram_distance(other, one) < loss_network_worth.gram_distance(noise, one)
+    flat = torch.linspace(0, 1, 64).expand(3, 64, 64)
+    assert loss_network_worth.finest_detail(flat) < 0.01 < 0.2 < loss_network_worth.finest_detail(noise)
+
+
+def test_a_probe_tells_textures_by_features_and_not_by_chance():
+    rows = torch.arange(200)[:, None].expand(200, 200)
+    stripes = [(127 + 120 * torch.sin(rows / width)).byte().expand(3, -1, -1) for width in (1, 3, 9)]
+    turned = [picture.mT for picture in stripes]
+    figures = loss_network.probe(loss_network.random_weights(torch.rand(4, 3, 32, 32)), stripes + turned)
+    assert figures.keys() == set(loss_network.TEXTURES)
+    assert figures["relu2_1"] > 0.8 > 1 / 6
 
 
 def test_scenes_to_measure_on_are_not_trained_on():

@@ -8,6 +8,8 @@ from torch import Tensor
 
 DENSE = 8192
 """Corners up to which each hears every other; beyond, they are blurred along the lattice's axes."""
+REACH, ROWS = 4.0, 256
+"""Distance beyond which a weight, exp(-16) and less, is left out, and rows summed at a time."""
 
 
 class Lattice:
@@ -51,11 +53,11 @@ class Lattice:
         self.members_shares = self.shares.flatten()[order.indices]
         self.starts = counts.cumsum(0) - counts
         apart = (torch.arange(n)[:, None] - torch.arange(n)).abs()  # of two corners of one simplex, in steps
-        self.dense, self.axes = None, ()
+        self.near, self.axes = None, ()
         if len(corners) <= DENSE:
             places = torch.stack([(corners >> s) & ((1 << (t - s)) - 1) for s, t in shifts], 1) + least
             places = torch.cat([places, -places.sum(1, keepdim=True)], 1).to(points)
-            self.dense = _gaussians(places / n)  # in units in which the rest of the variance is a half
+            self.near = _Near(places / n)  # in units in which the rest of the variance is a half
             self.height = (4 / 3) ** ((n - 1) / 2)
             between = torch.exp(-apart * (n - apart) / n)
         else:
@@ -85,8 +87,8 @@ class Lattice:
             The sums, approximately.
         """
         on = F.embedding_bag(self.members, values, self.starts, mode="sum", per_sample_weights=self.members_shares)
-        if self.dense is not None:
-            on = self.dense @ on
+        if self.near is not None:
+            on = self.near(on)
         else:
             for up, down in reversed(self.axes) if reverse else self.axes:
                 padded = F.pad(on, (0, 0, 0, 1))  # the last row stands for every corner that is not there
@@ -94,11 +96,36 @@ class Lattice:
         return F.embedding_bag(self.corners, self.height * on, mode="sum", per_sample_weights=self.shares)
 
 
-def _gaussians(points: Tensor) -> Tensor:
+class _Near:
+    """
+    Sum over points, each weighted by exp(-d^2).
+
+    Along the line on which the points lie furthest apart they are sorted; those more than `REACH` away on it weigh
+    nothing, so that a block of rows needs but a part of the columns.
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        centred = points - points.mean(0)
+        line = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
+        self.order = line.argsort()
+        line, points = line[self.order], points[self.order]
+        self.rank = self.order.argsort()
+        self.blocks = []
+        for rows, part in zip(line.split(ROWS), points.split(ROWS), strict=True):
+            first, last = torch.searchsorted(line, torch.stack([rows[0] - REACH, rows[-1] + REACH])).tolist()
+            self.blocks.append((first, last, _gaussians(part, points[first:last])))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        values = values[self.order]
+        return torch.cat([weights @ values[first:last] for first, last, weights in self.blocks])[self.rank]
+
+
+def _gaussians(points: Tensor, others: Tensor) -> Tensor:
     """Give exp(-d^2) for all pairs, but not less than exp(-20): far lower weights would cost a processor much time."""
-    squares = points.square().sum(1)
-    exponents = torch.addmm(-squares, points, points.T, alpha=2).sub_(squares[:, None])
-    return exponents.clamp_(-20, 0).exp_()
+    one, other = (x.square().sum(1, keepdim=True) for x in (points, others))
+    left = torch.cat([2 * points, -one, torch.ones_like(one)], 1)
+    right = torch.cat([others, torch.ones_like(other), -other], 1)
+    return (left @ right.T).clamp_(-20, 0).exp_()
 
 
 def _simplices(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -129,12 +129,13 @@ def mean_field(
         flat = energy.flatten(1).T.contiguous()
         q = (-flat).softmax(1)
         own = sum(weight * kernel.own for weight, kernel in zip(weights, kernels, strict=True))
+        # Under Potts, hearing less of the other labels is, up to a constant, hearing more of the own one.
+        silence = -flat if compatibility is None else torch.zeros_like(flat)
         for _ in range(iterations):
-            heard = -own * q
+            heard = torch.addcmul(silence, own, q, value=-1)
             for weight, kernel in zip(weights, kernels, strict=True):
                 heard = torch.addcmul(heard, weight * kernel.scale, kernel(q))
-            # Under Potts, hearing less of the own label is, up to a constant, hearing more of the others.
-            q = (heard - flat if compatibility is None else -flat - heard @ compatibility.T).softmax(1)
+            q = (heard if compatibility is None else -flat - heard @ compatibility.T).softmax(1)
         beliefs.append(q.T.reshape(energy.shape))
     return torch.stack(beliefs)
 
