@@ -145,7 +145,7 @@ def run(repeats: int = 7) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures; with it the errors are measured on 320x240")
+    parser.add_argument("--json", type=Path, help="file for the figures; with it the errors are measured on 160x120")
     options = parser.parse_args()
     if find_spec("pydensecrf") is None:
         print("left out: pydensecrf2 is not installed, for it has to be compiled; pip install pydensecrf2")
@@ -153,7 +153,7 @@ def main() -> None:
     start, times = perf_counter(), run()
     rows: list[Row] = [(name, figures["ours ms"], figures["peer ms"]) for name, figures in times.items()]
     print(table(rows))
-    size = (240, 320) if options.json else (90, 120)
+    size = (120, 160) if options.json else (90, 120)
     found = errors(size)
     for name, figures in found.items():
         print(f"{name}, {size[1]}x{size[0]}, against all pairs: {figures}")
