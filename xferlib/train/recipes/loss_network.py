@@ -100,7 +100,7 @@ def as_bytes(image: Tensor) -> Tensor:
 
 class Pieces(Dataset):
     """
-    Two views of a piece of a photograph, where in each the same points lie, what damaged each, and a street.
+    Two views of a piece of a photograph, where in each the same points lie, and a street.
 
     Item i is ``(one, other, points, others, number, frame, labels)``: three crops (3, 96, 96), points (32, 2) as
     `torch.nn.functional.grid_sample` has them, the photograph's number, and the classes (96, 96) of the frame.
