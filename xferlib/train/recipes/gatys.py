@@ -6,40 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xferlib.data import paintings
+from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.nets.random_filters import RandomFilters
-from xferlib.nets.vgg import VGG
+from xferlib.train.recipes.loss_network import as_bytes, random_weights, squares
 from xferlib.train.study import Study, Trainer
 from xferlib.train.stylize import STYLE_LAYERS, resized, stylize
 from xferlib.zoo.loss_network import loss_network
 
 SIDE, STEPS = 128, (60, 60, 60)
 SCALES = ("scale1", "scale2", "scale3", "scale4", "scale5")
-
-
-def random_weights(seed: int = 0) -> VGG:
-    """
-    Give the loss network before its training: the same layers with random weights.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the weights.
-
-    Returns
-    -------
-    VGG
-        The net in evaluation mode; its weights ask for no gradient.
-    """
-    trained = loss_network()
-    stages = [stage for stage in range(1, 6) if hasattr(trained, f"conv{stage}_1")]
-    widths = [getattr(trained, f"conv{stage}_1").out_channels for stage in stages]
-    convs = [sum(name.startswith(f"conv{stage}_") for name, _ in trained.named_children()) for stage in stages]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = VGG(widths=widths, convs=convs, pooling="average", normalise=True)
-    return net.eval().requires_grad_(False)
 
 
 def nets(seed: int = 0) -> dict[str, tuple[LossNetwork, tuple[str, ...]]]:
@@ -56,9 +32,10 @@ def nets(seed: int = 0) -> dict[str, tuple[LossNetwork, tuple[str, ...]]]:
     dict of str to (callable, tuple of str)
         Each net with the layers of its style, by name.
     """
+    photographs = squares([as_bytes(photos.load(name)) for name in photos.TRAIN])
     return {
         "trained": (loss_network(), STYLE_LAYERS),
-        "random weights": (random_weights(seed), STYLE_LAYERS),
+        "random weights": (random_weights(photographs, seed), STYLE_LAYERS),
         "random filters": (RandomFilters(seed=seed), SCALES),
     }
 
