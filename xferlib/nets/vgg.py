@@ -192,7 +192,7 @@ class VGG(nn.Module):
 
 
 @torch.no_grad()
-def equalise(net: VGG, images: Tensor, least: float = 1e-2) -> VGG:
+def equalise(net: VGG, images: Tensor, least: float = 0.3) -> VGG:
     """
     Scale every filter to a mean activation of one, as a loss network wants it.
 
@@ -206,8 +206,8 @@ def equalise(net: VGG, images: Tensor, least: float = 1e-2) -> VGG:
     images : Tensor, shape (B, in_channels, H, W)
         Photographs, of which the mean is over all positions.
     least : float
-        A filter whose mean is below this share of its layer's is multiplied as if its mean were that share, so that one
-        which hardly ever fires does not outshout the others.
+        A filter whose mean, by the norm of its weights, is below this share of its layer's is multiplied as if it were
+        that share, so that one which hardly ever fires does not outshout the others.
 
     Returns
     -------
@@ -230,10 +230,11 @@ def equalise(net: VGG, images: Tensor, least: float = 1e-2) -> VGG:
     found = net(images, [_rectified(name) for name in convs])
     before = None
     for name, conv in convs.items():
-        means = found[_rectified(name)].mean((0, 2, 3))
-        means = means.clamp(min=least * means.mean())
         if before is not None:
             conv.weight.mul_(before[:, None, None])
+        norms = conv.weight.flatten(1).norm(dim=1)
+        means = found[_rectified(name)].mean((0, 2, 3)) / norms
+        means = norms * means.clamp(min=least * means.mean())
         conv.weight.div_(means[:, None, None, None])
         if conv.bias is not None:
             conv.bias.div_(means)

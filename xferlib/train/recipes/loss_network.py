@@ -1,9 +1,11 @@
 """
 The loss network: a slim VGG that learns from photographs to tell textures, places and things apart.
 
-Every piece of a photograph is seen twice, each time cut and lit differently. The Gram matrices of the layers that
-styles are read from must say which two belong together, and which photograph they are from; the deeper layers must find
-the same points again, and name the things in a street. So every layer has something of its own to learn.
+The first filters are given: cosines, in grey and in two opponent colours, which miss nothing that nine neighbouring
+pixels hold. All others learn. Every piece of a photograph is seen twice, each time cut and lit differently, and often
+damaged. The Gram matrices of the layers that styles are read from must say which two belong together, which photograph
+they are from, and what the damage is; the deeper layers must find the same points again, and name the things in a
+street. So every layer has something of its own to learn.
 """
 
 from pathlib import Path
@@ -29,7 +31,7 @@ from xferlib.nets.vgg import VGG, equalise
 from xferlib.train.recipe import Recipe
 from xferlib.train.stream import item_seed, shuffled
 
-SLIM = {"widths": (16, 32, 64, 128, 128), "convs": (2, 2, 4, 4, 2), "pooling": "average", "normalise": True}
+SLIM = {"widths": (32, 48, 64, 128, 128), "convs": (2, 2, 4, 4, 2), "pooling": "average", "normalise": True}
 TEXTURES = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PLACES = ("relu3_4", "relu4_2", "relu5_2")
 THINGS = ("relu3_4", "relu5_2")
@@ -40,7 +42,8 @@ HELD_BACK = 6
 """Of so many photographs of a folder, one is not trained on."""
 MOST = 512
 """The heads have room for so many photographs; further ones share a number with another."""
-Sample = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+DAMAGES = ("none", "noise", "coloured noise", "blur", "shifted colours")
+Sample = tuple[Tensor, ...]
 
 
 # What is looked at
@@ -102,8 +105,9 @@ class Pieces(Dataset):
     """
     Two views of a piece of a photograph, where in each the same points lie, and a street.
 
-    Item i is ``(one, other, points, others, number, frame, labels)``: three crops (3, 96, 96), points (32, 2) as
-    `torch.nn.functional.grid_sample` has them, the photograph's number, and the classes (96, 96) of the frame.
+    Item i is ``(one, other, points, others, damage, other_damage, number, frame, labels)``: crops (3, 96, 96), points
+    (32, 2) as `torch.nn.functional.grid_sample` has them, the number of each view's damage in `DAMAGES` and that of the
+    photograph, another crop, and the classes (96, 96) in it.
 
     Parameters
     ----------
@@ -129,10 +133,11 @@ class Pieces(Dataset):
         first = torch.stack([window[:2] for window in windows]).amax(0)
         last = torch.stack([window[:2] + window[2:] for window in windows]).amin(0)
         points = first + (last - first) * torch.rand(POINTS, 2, generator=generator)
-        (one, at), (other, also_at) = (_view(image, window, points, generator) for window in windows)
+        (one, at, damage), (other, also_at, also) = (_view(image, window, points, generator) for window in windows)
         frame, labels = augment.scaled_crop(frame, labels, (SIZE, SIZE), (0.4, 0.8), generator)
         frame, labels = augment.flip(frame, labels, generator)
-        return one, other, at, also_at, torch.tensor(number % MOST), augment.relight(frame, generator), labels
+        told = torch.tensor([damage, also, number % MOST])
+        return one, other, at, also_at, *told, augment.relight(frame, generator), labels
 
 
 def _windows(size: tuple[int, int], generator: Generator) -> list[Tensor]:
@@ -147,9 +152,10 @@ def _windows(size: tuple[int, int], generator: Generator) -> list[Tensor]:
     return found
 
 
-def _view(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def _view(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor, int]:
     view, places = _cut(image / 255, window, points, generator)
-    return _spoil(augment.relight(view, generator), generator), places
+    damage = max(0, int(torch.randint(-3, len(DAMAGES), (1,), generator=generator)))
+    return damaged(augment.relight(view, generator), damage, generator), places, damage
 
 
 def _cut(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -161,13 +167,36 @@ def _cut(image: Tensor, window: Tensor, points: Tensor, generator: Generator) ->
     return view, places
 
 
-def _spoil(image: Tensor, generator: Generator) -> Tensor:
-    """Add noise to seven of ten images, so that no filter listens to what is only noise, and blur two of ten."""
-    chance = augment.uniform(0, 1, generator)
-    if chance < 0.7:
-        image = image + augment.uniform(0, 0.25, generator) * torch.randn(image.shape, generator=generator)
-    elif chance < 0.9:
-        image = TF.gaussian_blur(image, 5, [augment.uniform(0.5, 1.5, generator)])
+def damaged(image: Tensor, damage: int, generator: Generator) -> Tensor:
+    """
+    Damage an image as pictures are that were made from features.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, H, W)
+        RGB in [0, 1].
+    damage : int
+        Number of the damage in `DAMAGES`.
+    generator : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (3, H, W)
+        RGB in [0, 1].
+    """
+    amount = augment.uniform(0.3, 1.0, generator)
+    if DAMAGES[damage] == "noise":
+        image = image + 0.1 * amount * torch.randn(image.shape, generator=generator)
+    elif DAMAGES[damage] == "coloured noise":
+        noise = TF.gaussian_blur(torch.randn(image.shape, generator=generator), 7, [augment.uniform(0.3, 2, generator)])
+        noise = noise - noise.mean(0)
+        image = image + 0.12 * amount * noise / noise.std()
+    elif DAMAGES[damage] == "blur":
+        image = TF.gaussian_blur(image, 7, [2 * amount])
+    elif DAMAGES[damage] == "shifted colours":
+        steps = 1 + torch.randint(2, (2,), generator=generator)
+        image = torch.stack([image[0].roll(int(steps[0]), 0), image[1], image[2].roll(int(steps[1]), 1)])
     return image.clamp(0, 1)
 
 
@@ -176,7 +205,7 @@ def _spoil(image: Tensor, generator: Generator) -> Tensor:
 
 class Texture(nn.Module):
     """
-    Say of the Gram matrix of a layer which texture it is, and of which photograph.
+    Say of the Gram matrix of a layer which texture it is, of which photograph, and what has damaged it.
 
     Parameters
     ----------
@@ -193,9 +222,9 @@ class Texture(nn.Module):
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
         self.embed = nn.Sequential(nn.BatchNorm1d(len(rows)), nn.Linear(len(rows), 96), nn.BatchNorm1d(96))
-        self.identity, self.number = nn.Linear(96, 64), nn.Linear(96, MOST)
+        self.identity, self.number, self.damage = nn.Linear(96, 64), nn.Linear(96, MOST), nn.Linear(96, len(DAMAGES))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
         Read the features of a layer.
 
@@ -210,11 +239,31 @@ class Texture(nn.Module):
             What should be alike for two views of the same texture.
         Tensor, shape (B, 512)
             Scores of the photographs.
+        Tensor, shape (B, 5)
+            Scores of the damages.
         """
         mixed = self.mix(features).flatten(2)
         products = (mixed @ mixed.mT).float() / mixed.shape[2]
         found = self.embed((products[:, self.rows, self.columns] + 1e-3).sqrt())
-        return self.identity(found), self.number(found)
+        return self.identity(found), self.number(found), self.damage(found)
+
+
+def cosines() -> Tensor:
+    """
+    Give the filters of the first layer.
+
+    Returns
+    -------
+    Tensor, shape (32, 3, 3, 3)
+        The nine cosines of a 3x3 square in grey, in red against blue and in green against both, each of norm 1: an
+        orthonormal basis of its 27 values. Then the negatives of the three flat ones and of the two first slopes in
+        grey, as a ReLU hides what is below the mean.
+    """
+    at, grid = torch.arange(3), torch.arange(3)[:, None]
+    waves = F.normalize(torch.cos(torch.pi * (at + 0.5) * grid / 3), dim=1)
+    colours = F.normalize(torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]]), dim=1)
+    basis = torch.einsum("pc,ui,vj->uvpcij", colours, waves, waves).reshape(27, 3, 3, 3)
+    return torch.cat([basis, -basis[[0, 1, 2, 3, 9]]])
 
 
 class Learner(nn.Module):
@@ -223,6 +272,7 @@ class Learner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.vgg = VGG(**SLIM, norm=True)
+        self.vgg.conv1_1.weight = nn.Parameter(cosines(), requires_grad=False)
         for layer in self.vgg.children():
             if isinstance(layer, nn.BatchNorm2d):  # with fixed shifts each filter fires at about half of all places
                 layer.requires_grad_(False)
@@ -243,27 +293,30 @@ class Learner(nn.Module):
         Returns
         -------
         dict
-            By question, then by layer: "identities" (B, 64), "numbers" (B, 512), "places" (B, 64, h, w) and
-            "things" (B, 11, h, w).
+            By question, then by layer: "identities" (B, 64), "numbers" (B, 512), "damages" (B, 5), "places" (B, 64, h,
+            w) and "things" (B, 11, h, w).
         """
         found = self.vgg(images, {*TEXTURES, *PLACES, *THINGS})
         textures = {layer: head(found[layer]) for layer, head in self.textures.items()}
         return {
             "identities": {layer: answers[0] for layer, answers in textures.items()},
             "numbers": {layer: answers[1] for layer, answers in textures.items()},
+            "damages": {layer: answers[2] for layer, answers in textures.items()},
             "places": {layer: head(found[layer]) for layer, head in self.places.items()},
             "things": {layer: head(found[layer]) for layer, head in self.things.items()},
         }
 
 
 def _loss(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
-    one, other, points, others, numbers, frames, labels = batch
+    one, other, points, others, damage, other_damage, numbers, frames, labels = batch
     answers = net(torch.cat([one, other, frames]))
     pieces, at = 2 * len(one), torch.cat([points, others])[:, :, None]
-    terms = {"identities": 0.0, "numbers": 0.0, "places": 0.0, "things": 0.0}
+    terms = dict.fromkeys(("identities", "numbers", "damages", "places", "things"), 0.0)
     for layer in TEXTURES:
-        terms["identities"] += 0.5 * info_nce(*answers["identities"][layer][:pieces].chunk(2))
-        terms["numbers"] += F.cross_entropy(answers["numbers"][layer][:pieces], numbers.repeat(2), label_smoothing=0.1)
+        found = {question: answers[question][layer][:pieces] for question in ("identities", "numbers", "damages")}
+        terms["identities"] += 0.5 * info_nce(*found["identities"].chunk(2))
+        terms["numbers"] += F.cross_entropy(found["numbers"], numbers.repeat(2), label_smoothing=0.1)
+        terms["damages"] += F.cross_entropy(found["damages"], torch.cat([damage, other_damage]))
     for layer in PLACES:
         found = F.grid_sample(answers["places"][layer][:pieces], at, align_corners=False)[..., 0]
         terms["places"] += info_nce(*found.mT.flatten(0, 1).chunk(2))
