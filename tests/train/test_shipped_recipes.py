@@ -101,7 +101,12 @@ def test_the_loss_network_is_shipped_without_heads_and_equalised(data, tmp_path)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in net.modules())
     trained_on = loss_network.squares(loss_network.photographs(data)[::4])
     for name, values in net(trained_on, loss_network.TEXTURES).items():
-        assert values.mean((0, 2, 3)).median().item() == pytest.approx(1, abs=0.02), name
+        means = values.mean((0, 2, 3))
+        assert means.max().item() == pytest.approx(1, abs=0.02), name
+        assert (means > 0.95).float().mean() > (0.2 if name == "relu1_1" else 0.4), name
+    cosines = net.conv1_1.weight.flatten(1)
+    angles = torch.nn.functional.normalize(cosines[:27], dim=1)
+    torch.testing.assert_close(angles @ angles.T, torch.eye(27), atol=2e-3, rtol=0)  # kept in half precision
 
 
 def test_the_loss_network_is_measured_on_photographs_held_back(data):

@@ -194,7 +194,7 @@ class VGG(nn.Module):
 @torch.no_grad()
 def equalise(net: VGG, images: Tensor, least: float = 0.3) -> VGG:
     """
-    Scale every filter to a mean activation of one, as a loss network wants it.
+    Scale every filter to a mean activation of one, or less where it is faint, as a loss network wants it.
 
     A ReLU lets a positive factor through, so what a filter is multiplied by, the next convolution divides by: each
     activation of the copy is that of the net times a factor of its filter.
@@ -206,8 +206,9 @@ def equalise(net: VGG, images: Tensor, least: float = 0.3) -> VGG:
     images : Tensor, shape (B, in_channels, H, W)
         Photographs, of which the mean is over all positions.
     least : float
-        A filter whose mean, by the norm of its weights, is below this share of its layer's is multiplied as if it were
-        that share, so that one which hardly ever fires does not outshout the others.
+        A filter whose mean, over the norm of its weights, is below this share of its layer's is multiplied as if it
+        were that share: what photographs hardly hold, such as the finest detail of colour, is not turned up until it
+        outshouts the rest.
 
     Returns
     -------
@@ -233,6 +234,7 @@ def equalise(net: VGG, images: Tensor, least: float = 0.3) -> VGG:
         if before is not None:
             conv.weight.mul_(before[:, None, None])
         norms = conv.weight.flatten(1).norm(dim=1)
+        norms = norms.clamp(min=1e-6 * norms.max())
         means = found[_rectified(name)].mean((0, 2, 3)) / norms
         means = norms * means.clamp(min=least * means.mean())
         conv.weight.div_(means[:, None, None, None])

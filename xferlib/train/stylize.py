@@ -108,7 +108,7 @@ def stylize(
     shares: Sequence[float] | None = None,
     content_layers: Layers = CONTENT_LAYERS,
     style_layers: Layers = STYLE_LAYERS,
-    content_weight: float = 0.1,
+    content_weight: float = 0.05,
     style_weight: float = 1.0,
     variation_weight: float = 0.3,
     steps: int | Sequence[int] = (80, 60, 40),

@@ -29,7 +29,7 @@ def loss_network(name: str = "slim", pooling: str | None = None) -> VGG:
     VGG
         The net in evaluation mode, the caller's own. Its weights ask for no gradient; one reaches the images. A layer
         is ``convK_I`` before its ReLU and ``reluK_I`` after it, where each filter of the slim net has a mean of 1 over
-        photographs.
+        photographs, or less if it is faint.
 
     Raises
     ------
