@@ -17,8 +17,7 @@ from xferlib.losses.perceptual import LossNetwork, Targets, Weights, perceptual_
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers of Gatys et al. (section 3); what their code calls conv1_1 holds the features after the ReLU."""
 
-CONTENT_LAYERS = ("relu3_2",)
-# Differs from Gatys et al., who take conv4_2: the book's slim loss network keeps too little of the picture there.
+CONTENT_LAYERS = ("relu4_2",)
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 """Shares of red, green and blue in luminance."""
@@ -108,7 +107,7 @@ def stylize(
     shares: Sequence[float] | None = None,
     content_layers: Layers = CONTENT_LAYERS,
     style_layers: Layers = STYLE_LAYERS,
-    content_weight: float = 0.05,
+    content_weight: float = 0.1,
     style_weight: float = 1.0,
     variation_weight: float = 0.3,
     steps: int | Sequence[int] = (80, 60, 40),
@@ -204,14 +203,19 @@ def stylize(
     image = _start(start, picture, seed)
     halvings = min(_halvings(picture, styles, net, weights), len(plan) - 1)
     margin = min(margin, min(picture.shape[-2:]) - 1)
-    picture, image = (F.pad(each, (margin,) * 4, "reflect") for each in (picture, image))
+    picture, first = (F.pad(each, (margin,) * 4, "reflect") for each in (picture, image))
+    image = first
     sizes = [tuple(round(side / 2**h) for side in picture.shape[-2:]) for h in range(halvings, -1, -1)]
     plan = plan[-len(sizes) :]
     with _Run(sum(plan), margin / picture.shape[-2], on_step, progress) as run:
         for count, size in zip(plan, sizes, strict=True):
             targets = _targets(net, picture, styles, weights, shares, size)
             image = _descend(
-                resized(image, size), partial(_terms, net, targets, weights), _solver(optimizer, lr, count), count, run
+                _resumed(image, first, size),
+                partial(_terms, net, targets, weights),
+                _solver(optimizer, lr, count),
+                count,
+                run,
             )
     return Stylized(run.inner(image).clamp(0, 1), run.history)
 
@@ -382,6 +386,12 @@ def _targets(
         return Targets(content)
     small = [resized(each, tuple(round(side * factor) for side in each.shape[-2:])) for each in styles]
     return Targets(content, style_targets(net, small, tuple(weights.style), shares))
+
+
+def _resumed(image: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize an image, and give it the detail of the first picture that was too fine for the size it had."""
+    held = resized(resized(first, tuple(image.shape[-2:])), size)
+    return resized(image, size) + (resized(first, size) - held)
 
 
 def _terms(net: LossNetwork, targets: Targets, weights: Weights, image: Tensor) -> dict[str, Tensor]:

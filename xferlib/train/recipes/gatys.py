@@ -14,7 +14,7 @@ from xferlib.train.study import Study, Trainer
 from xferlib.train.stylize import STYLE_LAYERS, resized, stylize
 from xferlib.zoo.loss_network import loss_network
 
-SIDE, STEPS = 128, (60, 60, 60)
+SIDE, STEPS = 128, (120, 120, 120)
 SCALES = ("scale1", "scale2", "scale3", "scale4", "scale5")
 
 

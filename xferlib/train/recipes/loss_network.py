@@ -358,13 +358,13 @@ def random_weights(images: Tensor, seed: int = 0) -> VGG:
     Returns
     -------
     VGG
-        The net, its first filters given as those of the trained one. Each convolution's shift centres it on the
-        photographs, as batch normalisation would, so that no filter is silent.
+        The net, its first filters random too: given cosines, and random weights behind them, it makes worse pictures.
+        Each convolution's shift centres it on the photographs, as batch normalisation would, so that no filter is
+        silent.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         learner = VGG(**SLIM, norm=True)
-        learner.conv1_1.weight.copy_(cosines())
         for layer in learner.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = None  # the statistics are those of this one batch
