@@ -188,7 +188,31 @@ def test_the_frame_is_mirrored_and_cut_off_again(net, paint):
 
 def test_another_start(paint):
     history = paint(start=picture(1, 24, 20), optimizer="adam").history
-    assert history.loss == paint(optimizer="adam").history.loss  # the content itself
+    assert history.loss == paint(start="content", optimizer="adam").history.loss  # the content itself
+
+
+def test_by_default_it_starts_in_the_colours_of_the_styles(net):
+    seen, content, styles = [], picture(1, 24, 20), [picture(2, 16, 30) ** 3, picture(3, 12, 12) ** 2]
+    options = {"style_layers": ("relu1_1",), "content_layers": ("relu2_1",), "steps": 1, "progress": False, "margin": 0}
+    stylize(content, styles, net, on_step=lambda progress: seen.append(progress.image), **options)
+    pixels = torch.cat([style.flatten(1) for style in styles], 1)
+    torch.testing.assert_close(seen[0], match_colours(content, pixels[..., None]))
+    torch.testing.assert_close(seen[0].mean((1, 2)), pixels.mean(1), atol=0.04, rtol=0)  # cut at 0 and 1
+    stylize(content, styles, net, style_weight=0, on_step=lambda progress: seen.append(progress.image), **options)
+    torch.testing.assert_close(seen[-1], content)
+
+
+def test_a_finer_scale_starts_with_the_detail_of_the_first_picture(net):
+    seen, content = {}, picture(1, 48, 40)
+    noise = (content + 0.1 * torch.randn(content.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+    def first_seen(progress):
+        seen.setdefault(progress.size, progress.image)
+
+    options = {"style_weight": 0.0, "content_layers": ("relu1_1",), "variation_weight": 0.0, "progress": False}
+    stylize(noise, (), net, steps=(1, 1), margin=0, start="content", on_step=first_seen, **options)
+    assert list(seen) == [(24, 20), (48, 40)]
+    torch.testing.assert_close(seen[48, 40], noise, atol=0.02, rtol=0)  # enlarged alone it would be off by 0.07
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -226,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_reason(net, paint, optimizer):
         ({"optimizer": "sgd"}, r"'sgd' is none of 'lbfgs' or 'adam'"),
         ({"margin": -1}, r"margin -1 is below 0"),
         ({"lr": 0.0}, r"lr 0\.0 is not above 0"),
-        ({"start": "grey"}, r"'grey' is none of 'content', 'noise' or a picture"),
+        ({"start": "grey"}, r"'grey' is none of 'matched', 'content', 'noise' or a picture"),
         ({"start": picture(1, 8, 8)}, r"start of \(8, 8\) for a content of \(24, 20\)"),
         ({"style_layers": "relu1_1"}, r"the str 'relu1_1'; give a list"),
         ({"style_layers": ("relu7_1",)}, r"relu7_1"),

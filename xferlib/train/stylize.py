@@ -110,10 +110,10 @@ def stylize(
     content_weight: float = 0.1,
     style_weight: float = 1.0,
     variation_weight: float = 0.3,
-    steps: int | Sequence[int] = (80, 60, 40),
+    steps: int | Sequence[int] = (20, 20, 60),
     optimizer: str = "lbfgs",
     lr: float | None = None,
-    start: str | Tensor = "content",
+    start: str | Tensor = "matched",
     seed: int = 0,
     margin: int = 16,
     max_pixels: int = MAX_PIXELS,
@@ -147,8 +147,8 @@ def stylize(
         L-BFGS, as in the paper, or Adam.
     lr : float, optional
         Learning rate; 1 for L-BFGS and 0.03 for Adam by default.
-    start : {"content", "noise"} or Tensor, shape (3, H, W)
-        Where to begin.
+    start : {"matched", "content", "noise"} or Tensor, shape (3, H, W)
+        Where to begin; "matched" is the content in the colours of the style, as `match_colours` gives it.
     seed : int
         Seed of the noise.
     margin : int
@@ -200,7 +200,7 @@ def stylize(
     )
     if margin < 0:
         raise ValueError(f"margin {margin} is below 0")
-    image = _start(start, picture, seed)
+    image = _start(start, picture, styles if weights.style else [], seed)
     halvings = min(_halvings(picture, styles, net, weights), len(plan) - 1)
     margin = min(margin, min(picture.shape[-2:]) - 1)
     picture, first = (F.pad(each, (margin,) * 4, "reflect") for each in (picture, image))
@@ -241,29 +241,29 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bicubic", antialias=True)
 
 
-def match_colours(style: Tensor, content: Tensor) -> Tensor:
+def match_colours(image: Tensor, other: Tensor) -> Tensor:
     """
-    Give a style the colours of a content, before it is used.
+    Give a picture the colours of another: a style those of the content, say, before it is used.
 
     Parameters
     ----------
-    style, content : Tensor, shape (3, H, W)
+    image, other : Tensor, shape (3, H, W)
         RGB in [0, 1], of any sizes.
 
     Returns
     -------
     Tensor, shape (3, H, W)
-        The style under an affine map of its colours, after which their mean and covariance are the content's; then
+        The image under an affine map of its colours, after which their mean and covariance are the other's; then
         clamped to [0, 1].
 
     References
     ----------
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 5.2.
     """
-    s, c = style.flatten(1).double(), content.flatten(1).double()
-    towards = _root(torch.cov(c)) @ torch.linalg.inv(_root(torch.cov(s) + 1e-6 * torch.eye(3).to(s)))
-    matched = towards @ (s - s.mean(1, keepdim=True)) + c.mean(1, keepdim=True)
-    return matched.reshape(style.shape).to(style.dtype).clamp(0, 1)
+    x, y = image.flatten(1).double(), other.flatten(1).double()
+    towards = _root(torch.cov(y)) @ torch.linalg.inv(_root(torch.cov(x) + 1e-6 * torch.eye(3).to(x)))
+    matched = towards @ (x - x.mean(1, keepdim=True)) + y.mean(1, keepdim=True)
+    return matched.reshape(image.shape).to(image.dtype).clamp(0, 1)
 
 
 def keep_colours(image: Tensor, content: Tensor) -> Tensor:
@@ -330,18 +330,20 @@ def _weighted(layers: Layers, weight: float) -> dict[str, float]:
     return {name: weight * share / total for name, share in each.items()} if weight else {}
 
 
-def _start(start: str | Tensor, picture: Tensor, seed: int) -> Tensor:
+def _start(start: str | Tensor, picture: Tensor, styles: Sequence[Tensor], seed: int) -> Tensor:
     if isinstance(start, Tensor):
         image = _picture(start, "start")
         if image.shape != picture.shape:
             raise ValueError(f"start of {tuple(image.shape[-2:])} for a content of {tuple(picture.shape[-2:])}")
         return image
-    if start == "content":
+    if start == "content" or (start == "matched" and not styles):
         return picture
+    if start == "matched":
+        return match_colours(picture[0], torch.cat([each[0].flatten(1) for each in styles], 1)[..., None])[None]
     if start == "noise":
         noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(seed))
         return 0.5 + 0.1 * noise.to(picture.device)
-    raise ValueError(f"start {start!r} is none of 'content', 'noise' or a picture")
+    raise ValueError(f"start {start!r} is none of 'matched', 'content', 'noise' or a picture")
 
 
 def _halvings(picture: Tensor, styles: Sequence[Tensor], net: LossNetwork, weights: Weights) -> int:
