@@ -197,7 +197,7 @@ def test_by_default_it_starts_in_the_colours_of_the_styles(net):
     stylize(content, styles, net, on_step=lambda progress: seen.append(progress.image), **options)
     pixels = torch.cat([style.flatten(1) for style in styles], 1)
     torch.testing.assert_close(seen[0], match_colours(content, pixels[..., None]))
-    torch.testing.assert_close(seen[0].mean((1, 2)), pixels.mean(1), atol=0.04, rtol=0)  # cut at 0 and 1
+    torch.testing.assert_close(seen[0].mean((1, 2)), pixels.mean(1), atol=0.05, rtol=0)  # cut at 0 and 1
     stylize(content, styles, net, style_weight=0, on_step=lambda progress: seen.append(progress.image), **options)
     torch.testing.assert_close(seen[-1], content)
 
