@@ -1,0 +1,115 @@
+"""Losses of restored pictures: values by hand, what each is blind to, and where its best constant lies."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xferlib.losses import restoration
+from xferlib.losses.restoration import charbonnier, dissimilarity, gradient, l1, l2, mixed
+from xferlib.metrics.restoration import gradient_error, ssim
+
+A = torch.tensor([[[[0.0, 1.0], [2.0, 4.0]]]])
+ZERO = torch.zeros(1, 1, 2, 2)
+
+
+def test_values_by_hand():
+    assert l1(A, ZERO).item() == 7 / 4
+    assert l2(A, ZERO).item() == 21 / 4
+    assert gradient(A, ZERO).item() == (1 + 2) / 2 + (2 + 3) / 2
+    assert charbonnier(A, ZERO, 3.0).item() == pytest.approx((3 + 10**0.5 + 13**0.5 + 5) / 4)
+
+
+def test_charbonnier_lies_between_square_and_corner():
+    errors = torch.tensor([1e-6, 10.0]).view(2, 1, 1, 1)
+    small, large = (charbonnier(e[None], 0 * e[None], 1e-3).item() for e in errors)
+    assert small == pytest.approx(1e-3 + 1e-12 / 2e-3, rel=1e-6)
+    assert large == pytest.approx(10, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [l1, l2, gradient, dissimilarity, charbonnier])
+def test_the_target_itself_is_best(loss):
+    target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    least = loss(target, target)
+    assert least.abs() < 2e-3
+    assert loss(target.flip(3), target) > least + 0.01
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-0.5, 0.5), st.integers(0, 1000))
+def test_gradients_are_blind_to_a_constant(offset, seed):
+    target = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+    assert gradient(target + offset, target).item() == pytest.approx(0, abs=1e-12)
+    assert l1(target + offset, target).item() == pytest.approx(abs(offset))
+
+
+def test_without_signs_an_edge_may_turn_round():
+    target = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    negative = 1 - target
+    assert gradient(negative, target, signed=False) < 1e-6
+    assert gradient(negative, target) > 0.1
+
+
+def test_the_best_constant_is_the_median_the_mean_and_one_between():
+    values = torch.tensor([0.0, 0.1, 0.2, 0.3, 1.0])[:, None, None, None]
+    levels = torch.linspace(0, 1, 1001)
+
+    def best(loss):
+        losses = [loss(torch.full_like(values, level), values) for level in levels.tolist()]
+        return levels[torch.stack(losses).argmin()].item()
+
+    assert best(l1) == pytest.approx(0.2, abs=1e-3)
+    assert best(l2) == pytest.approx(0.32, abs=1e-3)
+    assert best(lambda x, y: charbonnier(x, y, 1e-3)) == pytest.approx(0.2, abs=2e-3)
+    assert best(lambda x, y: charbonnier(x.double(), y.double(), 10.0)) == pytest.approx(0.32, abs=2e-3)
+
+
+def test_gradient_and_dissimilarity_are_those_of_the_metrics():
+    one, other = torch.rand(2, 2, 3, 14, 13, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(gradient(one, other), gradient_error(one, other).mean())
+    torch.testing.assert_close(dissimilarity(one, other), 1 - ssim(one, other, data_range=1).mean())
+
+
+def test_mixture_by_hand():
+    one, other = torch.rand(2, 2, 3, 14, 13, generator=torch.Generator().manual_seed(0))
+    terms = mixed(one, other)
+    torch.testing.assert_close(terms["ssim"], 0.84 * dissimilarity(one, other))
+    torch.testing.assert_close(terms["l1"], 0.16 * l1(one, other))
+    assert mixed(one, other, 0.0)["ssim"] == 0
+
+
+def test_gradients_of_the_losses():
+    generator = torch.Generator().manual_seed(0)
+    image, target = torch.rand(2, 1, 2, 5, 6, generator=generator, dtype=torch.double)
+    image.requires_grad_()
+    for loss in (l1, l2, charbonnier, gradient, lambda x, y: dissimilarity(x, y, window=3)):
+        assert torch.autograd.gradcheck(lambda x, loss=loss: loss(x, target), image)
+
+
+def test_charbonnier_has_a_gradient_where_nothing_is_wrong():
+    image = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    charbonnier(image, ZERO).backward()
+    assert image.grad.abs().max() == 0
+
+
+def test_errors_say_what_is_wrong():
+    one = torch.rand(1, 3, 4, 4)
+    for loss in (l1, l2, charbonnier, gradient):
+        with pytest.raises(ValueError, match=r"\(1, 3, 4, 4\) and \(1, 1, 4, 4\) differ; nothing is broadcast"):
+            loss(one, one[:, :1])
+    with pytest.raises(ValueError, match="pictures of 1x4 have no neighbours"):
+        gradient(one[..., :1, :], one[..., :1, :])
+    with pytest.raises(ValueError, match="epsilon is 0"):
+        charbonnier(one, one, 0)
+    with pytest.raises(ValueError, match=r"alpha 2 is outside \[0, 1\]"):
+        mixed(one, one, 2)
+    with pytest.raises(ValueError, match="pictures of 4x4 are smaller than the window of 11"):
+        dissimilarity(one, one)
+
+
+def test_no_loss_changes_its_arguments():
+    one, other = torch.rand(2, 1, 3, 12, 12)
+    kept = one.clone(), other.clone()
+    for name in ("l1", "l2", "charbonnier", "gradient", "dissimilarity", "mixed"):
+        getattr(restoration, name)(one, other)
+    assert torch.equal(one, kept[0]) and torch.equal(other, kept[1])

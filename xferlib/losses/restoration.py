@@ -1,0 +1,180 @@
+"""Losses for restoring pictures, which compare them with the true ones pixel by pixel or window by window."""
+
+from torch import Tensor
+
+from xferlib.metrics.restoration import ssim
+
+
+def l1(images: Tensor, targets: Tensor) -> Tensor:
+    """
+    Take the mean absolute error. Where several answers are possible, their median is the best.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over all values.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    return _error(images, targets).abs().mean()
+
+
+def l2(images: Tensor, targets: Tensor) -> Tensor:
+    """
+    Take the mean squared error. Where several answers are possible, their mean is the best.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over all values.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    return _error(images, targets).square().mean()
+
+
+def charbonnier(images: Tensor, targets: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """
+    Take an absolute error whose corner at zero is rounded.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true.
+    epsilon : float
+        Where the rounding ends: errors far below count as their squares, errors far above as they are.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean of ``sqrt(error^2 + epsilon^2)``; epsilon where both are equal.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or epsilon is not above 0.
+
+    References
+    ----------
+    Charbonnier, Blanc-Feraud, Aubert, Barlaud, "Two Deterministic Half-Quadratic Regularization Algorithms for Computed
+    Imaging", ICIP 1994; Lai et al., "Deep Laplacian Pyramid Networks", CVPR 2017, section 3.2, with epsilon = 1e-3.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon is {epsilon}; it must be above 0, 1e-3 is usual")
+    return (_error(images, targets).square() + epsilon**2).sqrt().mean()
+
+
+def gradient(images: Tensor, targets: Tensor, *, signed: bool = True) -> Tensor:
+    """
+    Compare the differences of neighbouring pixels. It does not see what all pixels have in common.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true; at least 2 pixels a side.
+    signed : bool
+        Whether an edge from dark to light differs from one from light to dark.
+
+    Returns
+    -------
+    Tensor
+        Scalar: mean absolute error of the differences along rows, plus that along columns. Zero for a picture that is
+        the target plus a constant, so keep a pixel loss beside it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a side has less than 2 pixels.
+
+    References
+    ----------
+    Mathieu, Couprie, LeCun, "Deep Multi-Scale Video Prediction beyond Mean Square Error", ICLR 2016, equation 6, is the
+    unsigned one with alpha = 1; Fan et al., "A Generic Deep Architecture for Single Image Reflection Removal and Image
+    Smoothing", ICCV 2017, has the signed one.
+    """
+    _error(images, targets)
+    if min(images.shape[-2:]) < 2:
+        raise ValueError(
+            f"pictures of {images.shape[-2]}x{images.shape[-1]} have no neighbours; 2 pixels a side at least"
+        )
+    total = 0.0
+    for axis in (-1, -2):
+        found, true = images.diff(dim=axis), targets.diff(dim=axis)
+        total = total + ((found - true) if signed else (found.abs() - true.abs())).abs().mean()
+    return total
+
+
+def dissimilarity(images: Tensor, targets: Tensor, *, data_range: float = 1.0, window: int = 11) -> Tensor:
+    """
+    Take one minus the structural similarity.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true, as `xferlib.metrics.restoration.ssim` takes them.
+    data_range : float
+        Largest value less the smallest that a pixel may have; the book's pictures lie in [0, 1].
+    window : int
+        Side of the window in pixels, odd.
+
+    Returns
+    -------
+    Tensor
+        Scalar in [0, 2], the mean over the pictures.
+    """
+    return 1 - ssim(images, targets, data_range=data_range, window=window).mean()
+
+
+def mixed(images: Tensor, targets: Tensor, alpha: float = 0.84) -> dict[str, Tensor]:
+    """
+    Mix structural similarity with absolute errors: structure from the one, colours from the other.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true, in [0, 1]; at least 11 pixels a side.
+    alpha : float
+        Share of the structure, in [0, 1].
+
+    Returns
+    -------
+    dict of str to Tensor
+        The weighted terms "ssim" and "l1"; their sum is the loss.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the share is outside [0, 1].
+
+    References
+    ----------
+    Zhao, Gallo, Frosio, Kautz, "Loss Functions for Image Restoration with Neural Networks", IEEE TCI 2017,
+    whose share of 0.84 is the default.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha {alpha} is outside [0, 1]")
+    # Differs from Zhao et al.: one scale in place of five, which would need 176 pixels a side.
+    return {"ssim": alpha * dissimilarity(images, targets), "l1": (1 - alpha) * l1(images, targets)}
+
+
+def _error(images: Tensor, targets: Tensor) -> Tensor:
+    if images.shape != targets.shape:
+        shapes = f"{tuple(images.shape)} and {tuple(targets.shape)}"
+        raise ValueError(f"images and targets of shape {shapes} differ; nothing is broadcast here")
+    return images - targets
