@@ -11,6 +11,7 @@ from torch import nn
 
 from xferlib import cli, zoo
 from xferlib.data import images
+from xferlib.nets.transform_net import TransformNet
 from xferlib.ops.instances import Instances, boxes_of
 from xferlib.train import Recipe, recipes
 from xferlib.train import recipe as running
@@ -132,6 +133,66 @@ def test_objects_are_written_with_their_numbers(shop):
     assert (numbers[:, :2] == 1).all() and (numbers[:, 2:] == 2).all()
     overlay = images.read("out/a_overlay.png")
     assert overlay.shape == image.shape and not torch.equal(overlay, image)
+
+
+@pytest.fixture
+def painter(shop):
+    """The zoo with a net that paints in three styles."""
+    arguments = {"widths": [2, 3, 4], "blocks": 1, "kernel": 3, "styles": 3}
+    torch.manual_seed(0)
+    net = TransformNet(**arguments)
+    for key, p in net.named_parameters():
+        nn.init.normal_(p, float(key.endswith("scale")), 0.5)
+    zoo.save(
+        net, name="painter", task="style", chapter="none", arguments=arguments, classes=("waves", "dots", "glass"),
+        recipe="none", seed=0, data="nothing", terms="our own", result={}, cost={}, folder="zoo",
+    )  # fmt: skip
+    return shop
+
+
+def _paint(*words) -> int:
+    return cli.main(["apply", "painter", "--zoo", "zoo", "-o", "out", *words])
+
+
+def test_pictures_are_painted_in_a_style_or_a_blend(painter):
+    image = painter.picture("a.png", 12, 17)
+    for words, styles in (
+        (["--style", "dots"], {"dots": 1.0}),
+        (["--style", "dots:0.5"], {"dots": 0.5}),
+        (["--style", "dots:1", "--style=waves:3"], {"dots": 1.0, "waves": 3.0}),
+    ):
+        assert _paint("a.png", *words) == 0
+        assert _written(painter) == ["a.png"]
+        expected = zoo.apply("painter", image, "zoo", styles=styles)
+        torch.testing.assert_close(images.read("out/a.png"), expected, atol=0.003, rtol=0)
+
+
+def test_a_picture_too_small_to_paint_is_reported(painter, capsys):
+    painter.picture("a.png", 5, 17)
+    assert _paint("a.png", "--style", "dots") == 1
+    assert "a.png: pictures of 5x17 are too small for this net; it needs 8 pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "'painter' paints in several styles; name one or more of: waves, dots, glass"),
+        (("--style", "dot"), "'painter' has no style 'dot'; did you mean 'dots'?"),
+        (("--style", "dots:-1"), "share -1.0 of style 'dots'"),
+        (("--style", "dots", "--overlay"), "--overlay: 'painter' paints pictures"),
+    ],
+)
+def test_styles_that_make_no_sense_are_refused(painter, capsys, words, message):
+    painter.picture("a.png", 12, 17)
+    assert _paint("a.png", *words) == 2
+    assert message in _fails(capsys)
+    assert not (painter.path / "out").exists()
+
+
+def test_a_share_that_is_no_number_is_refused(painter, capsys):
+    with pytest.raises(SystemExit):
+        _paint("a.png", "--style", "dots:much")
+    assert "'dots:much' is not a style, or a style and its share: mosaic:0.5" in _fails(capsys)
 
 
 def test_a_bad_picture_is_reported_and_the_others_are_done(shop, capsys):

@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("inputs", metavar="FILE", type=Path, nargs="+", help="pictures, or folders of pictures")
     apply.add_argument("-o", "--out", metavar="DIR", type=Path, required=True, help="folder for the results")
     apply.add_argument("--overlay", action="store_true", help="also write the labels laid over the picture")
+    style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
+    apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
 
     train = command("train", _train, "Train a net by its recipe.", "; the same command goes on from the checkpoint")
@@ -116,6 +118,14 @@ def _natural(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> tuple[str, float]:
+    name, colon, share = text.partition(":")
+    try:
+        return name, float(share) if colon else 1.0
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a style, or a style and its share: mosaic:0.5") from None
+
+
 def _list(options: argparse.Namespace) -> int:
     from xferlib import zoo
 
@@ -138,16 +148,20 @@ def _apply(options: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
     from xferlib import zoo
+    from xferlib.zoo.inference import style_shares
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
+    shares = style_shares(row, dict(options.style))
+    if options.overlay and row.task == "style":
+        raise UsageError(f"--overlay: {row.name!r} paints pictures, and there are no labels to lay over them")
     jobs = _jobs(options.inputs, options.out, options.overlay)
     net = load_row(row, options.zoo)
     options.out.mkdir(parents=True, exist_ok=True)
     failed = []
     for path, targets in tqdm(jobs.items(), desc=row.name, unit="picture", leave=False, disable=len(jobs) < 2):
         try:
-            _apply_one(net, row, path, targets)
+            _apply_one(net, row, path, targets, shares)
         except zoo.ZooError:
             raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -158,13 +172,17 @@ def _apply(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _apply_one(net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path]) -> None:
+def _apply_one(
+    net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path], shares: "Tensor | None" = None
+) -> None:
     from xferlib.data import images
     from xferlib.zoo.inference import colours, run
 
     image = images.read(path)
-    found: Tensor = run(net, row, image)
-    if row.task == "instances":
+    found: Tensor = run(net, row, image, shares)
+    if row.task == "style":
+        images.write(targets[0], found)
+    elif row.task == "instances":
         images.write_numbers(targets[0], found)
     else:
         images.write_labels(targets[0], found, colours(row))

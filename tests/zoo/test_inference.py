@@ -1,11 +1,15 @@
 """Nets that lose a margin or read one channel, applied to pictures of any size."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from xferlib import zoo
+from xferlib.nets.transform_net import TransformNet
 from xferlib.nets.unet import UNet
+from xferlib.zoo.inference import style_shares
 
 
 @pytest.fixture
@@ -52,3 +56,83 @@ def test_a_grey_picture_and_its_grey_in_colour_get_the_same_labels(shipped):
     grey = torch.rand(50, 60, generator=torch.Generator().manual_seed(1))
     from_array = zoo.apply("tiny-unet", grey.numpy(), folder)
     assert torch.equal(from_array, zoo.apply("tiny-unet", grey.expand(3, -1, -1), folder))
+
+
+@pytest.fixture
+def painters(tmp_path):
+    """Nets that paint: one in three styles, one in its own."""
+    torch.manual_seed(0)
+    nets = {}
+    for name, classes in (("three", ("waves", "dots", "glass")), ("one", ("dots",))):
+        arguments = {"widths": [2, 3, 4], "blocks": 1, "kernel": 3, "styles": 3 if name == "three" else None}
+        nets[name] = TransformNet(**arguments)
+        for key, p in nets[name].named_parameters():
+            torch.nn.init.normal_(p, float(key.endswith("scale")), 0.5)
+        zoo.save(
+            nets[name].half().float().eval(),
+            name=name,
+            task="style",
+            chapter="none",
+            arguments=arguments,
+            classes=classes,
+            recipe="none",
+            seed=0,
+            data="none",
+            terms="ours",
+            result={},
+            cost={"seconds": 1, "hardware": "a CPU"},
+            folder=tmp_path,
+        )
+    return nets, tmp_path
+
+
+def test_a_picture_is_painted_in_the_style_asked_for(painters):
+    nets, folder = painters
+    image = torch.rand(3, 21, 34, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(zoo.apply("one", image, folder), nets["one"](image[None])[0], atol=1e-5, rtol=0)
+        for styles, shares, strength in (
+            ({"dots": 1.0}, (0.0, 1.0, 0.0), 1.0),
+            ({"waves": 1.0, "glass": 3.0}, (0.25, 0.0, 0.75), 1.0),
+            ({"waves": 0.1, "dots": 0.3}, (0.25, 0.75, 0.0), 0.4),
+        ):
+            full = nets["three"](image[None], torch.tensor(shares))[0]
+            expected = strength * full + (1 - strength) * image
+            painted = zoo.apply("three", image, folder, styles=styles)
+            torch.testing.assert_close(painted, expected, atol=1e-5, rtol=0)
+            assert painted.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("name", "styles", "shares"),
+    [
+        ("three", {"waves": 1.0}, [1, 0, 0]),
+        ("three", {"dots": 0.4}, [0, 0.4, 0]),
+        ("three", {"dots": 0.2, "glass": 0.1}, [0, 0.2, 0.1]),
+        ("three", {"dots": 1.0, "waves": 3.0}, [0.75, 0.25, 0]),
+    ],
+)
+def test_shares_add_up_to_one_at_most(painters, name, styles, shares):
+    found = style_shares(zoo.row(name, painters[1]), styles)
+    torch.testing.assert_close(found, torch.tensor(shares, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "styles", "message"),
+    [
+        ("three", None, "'three' paints in several styles; name one or more of: waves, dots, glass"),
+        ("three", {"dot": 1.0}, "has no style 'dot'; did you mean 'dots'? there are: waves"),
+        ("three", {"dots": -0.5}, "share -0.5 of style 'dots'; it must be a number from 0 up"),
+        ("three", {"dots": float("nan")}, "share nan of style 'dots'"),
+        ("three", {"dots": 0.0}, "the shares of dots are all 0"),
+        ("one", {"dots": 1.0}, "'one' has no styles to choose from; apply it without one"),
+    ],
+)
+def test_styles_that_make_no_sense_are_refused(painters, name, styles, message):
+    with pytest.raises(zoo.ZooError, match=re.escape(message)):
+        zoo.apply(name, torch.rand(3, 20, 20), painters[1], styles=styles)
+
+
+def test_a_net_without_styles_takes_none(shipped):
+    with pytest.raises(zoo.ZooError, match="'tiny-unet' has no styles to choose from"):
+        zoo.apply("tiny-unet", torch.rand(3, 20, 20), shipped[1], styles={"dots": 1.0})

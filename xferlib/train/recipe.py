@@ -54,7 +54,7 @@ class Recipe:
     seed : int
         Seed of the net's first weights, of the samples and of the training.
     classes : tuple of str
-        Names of the classes; empty where the net does not classify.
+        Names of the classes, or of the styles; empty where it has neither.
     palette : str, optional
         Module of `xferlib.data` with their colours.
     options : mapping

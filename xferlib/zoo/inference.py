@@ -1,6 +1,8 @@
 """Applying a shipped net to a picture of any kind and size."""
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 
@@ -22,7 +24,13 @@ _SURE = 0.5
 Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
 
-def apply(name: str, image: Picture, folder: str | os.PathLike | None = None) -> Tensor:
+def apply(
+    name: str,
+    image: Picture,
+    folder: str | os.PathLike | None = None,
+    *,
+    styles: Mapping[str, float] | None = None,
+) -> Tensor:
     """
     Apply a shipped net to one picture.
 
@@ -35,13 +43,15 @@ def apply(name: str, image: Picture, folder: str | os.PathLike | None = None) ->
         floats in [0, 1]; or tensor (3, H, W), float in [0, 1].
     folder : path, optional
         Folder with a manifest and weights; by default that of the shipped nets.
+    styles : mapping of str to float, optional
+        For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
 
     Returns
     -------
     Tensor
         For a segmentation net the label map (H, W), int64, of the picture's own size. For a net that finds
         objects their map (H, W), int64: the surest object has number 1, 0 is none. Objects of a score below .5
-        are left out.
+        are left out. For a net that paints the painted picture (3, H, W), RGB in [0, 1].
 
     Raises
     ------
@@ -50,14 +60,15 @@ def apply(name: str, image: Picture, folder: str | os.PathLike | None = None) ->
     ImageError
         If the picture cannot be read.
     ValueError
-        If the array or tensor is not a picture.
+        If the array or tensor is not a picture, or is too small for the net.
     """
     entry = row(name, folder)
+    shares = style_shares(entry, styles)
     net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
-    return run(net, entry, as_image(image))
+    return run(net, entry, as_image(image), shares)
 
 
-def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
+def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
 
@@ -69,11 +80,14 @@ def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
         Its row of the manifest.
     image : Tensor
         Image (3, H, W) in [0, 1].
+    shares : Tensor, shape (S,), optional
+        For a net of several styles, from `style_shares`.
 
     Returns
     -------
     Tensor
-        For a segmentation net the label map (H, W), int64; for one that finds objects their map, see `apply`.
+        For a segmentation net the label map (H, W), int64; for one that finds objects their map, for one that paints
+        the painted picture, see `apply`.
 
     Raises
     ------
@@ -86,8 +100,58 @@ def run(net: nn.Module, row: Row, image: Tensor) -> Tensor:
                 return _labels(_logits(net, image), image.shape[1:])
             case "instances":
                 return _numbers(net(image[None])[0])
+            case "style":
+                return (net(image[None]) if shares is None else _painted(net, image[None], shares))[0].contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
+
+
+def _painted(net: nn.Module, images: Tensor, shares: Tensor) -> Tensor:
+    """Paint in the proportions of the shares, and leave to the picture itself what they lack of 1."""
+    strength = shares.sum()
+    return torch.lerp(images, net(images, shares / strength), strength)
+
+
+def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor | None:
+    """
+    Say how much each of a net's styles counts.
+
+    Parameters
+    ----------
+    row : Row
+        Row of the manifest.
+    styles : mapping of str to float, optional
+        Share of each style by name, from 0. Shares of more than 1 together are scaled to 1; what they lack of 1 is left
+        to the picture itself.
+
+    Returns
+    -------
+    Tensor, shape (S,) or None
+        Shares of all the net's styles, which add up to 1 at most; None for a net that has nothing to choose.
+
+    Raises
+    ------
+    ZooError
+        If the net has no such style, needs one and none is named, or the shares are negative or all 0.
+    """
+    if row.task != "style" or len(row.classes) < 2:
+        if styles:
+            raise ZooError(f"{row.name!r} has no styles to choose from; apply it without one")
+        return None
+    known = ", ".join(row.classes)
+    if not styles:
+        raise ZooError(f"{row.name!r} paints in several styles; name one or more of: {known}")
+    for name, share in styles.items():
+        if name not in row.classes:
+            close = get_close_matches(name, row.classes, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ZooError(f"{row.name!r} has no style {name!r}; {hint}there are: {known}")
+        if not 0 <= share < float("inf"):
+            raise ZooError(f"share {share} of style {name!r}; it must be a number from 0 up")
+    total = sum(styles.values())
+    if total == 0:
+        raise ZooError(f"the shares of {', '.join(styles)} are all 0; give one a share above")
+    return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
 def _logits(net: nn.Module, image: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Row:
     arguments : mapping
         Keyword arguments of that class.
     classes : tuple of str
-        Names of its classes in order; empty where the net does not classify.
+        Names of its classes in order, or of its styles; empty where it has neither.
     palette : str or None
         Module of `xferlib.data` whose ``PALETTE`` colours the classes.
     recipe : str
