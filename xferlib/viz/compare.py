@@ -49,7 +49,7 @@ def show(
     from IPython.display import display
 
     sheet = grid(images, titles, columns=columns, palette=palette, names=names, width=width)
-    file = pictures.encode(sheet, dense=True)
+    file = pictures.encode(sheet, quality=80, dense=True)
     captions = ", ".join(images if isinstance(images, Mapping) else titles or ())
     text = f"{len(images)} picture{'s' * (len(images) != 1)}" + (f": {captions}" if captions else "")
     size = {"width": min(width, round(sheet.width / DENSITY))}
