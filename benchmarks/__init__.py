@@ -1,8 +1,12 @@
 """Ours against a peer library, paired in one run: only the ratio of two times is worth reporting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
+
+from xferlib.train import record
 
 Row = tuple[str, float, float]
 """What was done, our milliseconds, the peer's milliseconds."""
@@ -63,3 +67,44 @@ def table(rows: list[Row]) -> str:
     lines = [f"{'work':<{width}} {'ours ms':>9} {'peer ms':>9} {'ratio':>6}"]
     lines += [f"{name:<{width}} {ours:9.1f} {peer:9.1f} {ours / peer:6.2f}" for name, ours, peer in rows]
     return "\n".join(lines)
+
+
+def figures(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """
+    Set the rows of a benchmark as figures to keep.
+
+    Parameters
+    ----------
+    rows : list of (str, float, float)
+        What was done, our milliseconds, the peer's milliseconds.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By what was done: "ours ms", "peer ms" and their "ratio".
+    """
+    return {
+        name: {"ours ms": round(ours, 1), "peer ms": round(peer, 1), "ratio": round(ours / peer, 5)}
+        for name, ours, peer in rows
+    }
+
+
+def write(path: Path, found: Mapping[str, Any], seconds: float) -> None:
+    """
+    Keep the figures of a benchmark, with how they came about.
+
+    Parameters
+    ----------
+    path : Path
+        File, named after the benchmark: "gatys.json" is that of `benchmarks.bench_gatys`.
+    found : mapping of str to object
+        The figures.
+    seconds : float
+        How long it took.
+    """
+    command = f"python -m benchmarks.bench_{path.stem} --json data/results/{path.name}"
+    cost = {"seconds": round(seconds), "hardware": record.hardware()}
+    record.write(
+        path,
+        {"command": command, "commit": record.commit(), "seed": 0, "figures": record.plain(found), "cost": cost},
+    )

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import Row, pair, table
+from benchmarks import Row, pair, table, write
 from xferlib.data import photos
 from xferlib.ops import crf
-from xferlib.train import record
 
 LABELS, ITERATIONS = 21, 5
 KERNELS = {"bilateral": 10.0, "position": 80.0, "colour": 13.0, "spatial": 3.0, "spread": 3.0}
@@ -158,17 +157,7 @@ def main() -> None:
     for name, figures in found.items():
         print(f"{name}, {size[1]}x{size[0]}, against all pairs: {figures}")
     if options.json:
-        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
-        command = "python -m benchmarks.bench_crf --json data/results/crf.json"
-        figures = {"times": times, f"errors, {size[1]}x{size[0]}": found}
-        entry = {
-            "command": command,
-            "commit": record.commit(),
-            "seed": 0,
-            "figures": record.plain(figures),
-            "cost": cost,
-        }
-        record.write(options.json, entry)
+        write(options.json, {"times": times, f"errors, {size[1]}x{size[0]}": found}, perf_counter() - start)
 
 
 if __name__ == "__main__":

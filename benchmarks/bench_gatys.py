@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import Row, pair, table
+from benchmarks import Row, figures, pair, table, write
 from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork, Targets, Weights, perceptual_loss, style_targets
 from xferlib.nets.vgg import VGG
-from xferlib.train import record
 from xferlib.train.stylize import CONTENT_LAYERS, STYLE_LAYERS, Progress, resized, stylize
 from xferlib.zoo.loss_network import loss_network
 
@@ -222,14 +221,7 @@ def main() -> None:
     start, rows = perf_counter(), run(options.repeats)
     print(table(rows))
     if options.json:
-        figures = {
-            name: {"ours ms": round(ours, 1), "peer ms": round(peer, 1), "ratio": round(ours / peer, 3)}
-            for name, ours, peer in rows
-        }
-        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
-        command = "python -m benchmarks.bench_gatys --json data/results/gatys.json"
-        entry = {"command": command, "commit": record.commit(), "seed": 0, "figures": figures, "cost": cost}
-        record.write(options.json, entry)
+        write(options.json, figures(rows), perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from benchmarks import Row, pair, table
+from benchmarks import Row, pair, table, write
 from xferlib.ops.roi import roi_align
-from xferlib.train import record
 
 # isort: split
 # After xferlib, which lets torchvision import.
@@ -151,10 +150,7 @@ def main() -> None:
     ]
     print(table(rows))
     if options.json:
-        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
-        command = "python -m benchmarks.bench_roi --json data/results/roi.json"
-        entry = {"command": command, "commit": record.commit(), "seed": 0, "figures": found, "cost": cost}
-        record.write(options.json, entry)
+        write(options.json, found, perf_counter() - start)
 
 
 if __name__ == "__main__":

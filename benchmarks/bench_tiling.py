@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import Row, pair, table
+from benchmarks import Row, pair, table, write
 from xferlib.nets.unet import UNet
 from xferlib.ops.tiling import apply_tiled, map_tiles, reach
 from xferlib.train import record
@@ -477,10 +477,7 @@ def main(arguments: list[str] | None = None) -> None:
         found[name] = record.plain(measure())
         print(f"\n{name}", _lines(found[name]), sep="\n", flush=True)
     if options.json:
-        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
-        command = "python -m benchmarks.bench_tiling --json data/results/tiling.json"
-        entry = {"command": command, "commit": record.commit(), "seed": 0, "figures": found, "cost": cost}
-        record.write(options.json, entry)
+        write(options.json, found, perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks import Row, pair, table
+from benchmarks import Row, figures, pair, table, write
 from benchmarks.bench_gatys import content
 from xferlib.data import paintings
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.nets.folding import accelerate
 from xferlib.nets.transform_net import SLIM, TransformNet
-from xferlib.train import record
 from xferlib.train.stylize import stylize
 from xferlib.zoo.loss_network import loss_network
 
@@ -183,14 +182,7 @@ def main() -> None:
     start, rows = perf_counter(), run(options.repeats)
     print(table(rows))
     if options.json:
-        figures = {
-            name: {"ours ms": round(ours, 1), "peer ms": round(peer, 1), "ratio": round(ours / peer, 5)}
-            for name, ours, peer in rows
-        }
-        cost = {"seconds": round(perf_counter() - start), "hardware": record.hardware()}
-        command = "python -m benchmarks.bench_transform --json data/results/transform.json"
-        entry = {"command": command, "commit": record.commit(), "seed": 0, "figures": figures, "cost": cost}
-        record.write(options.json, entry)
+        write(options.json, figures(rows), perf_counter() - start)
 
 
 if __name__ == "__main__":

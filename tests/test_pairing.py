@@ -1,8 +1,10 @@
 """The pairing of benchmarks: both sides run, in turn, and the table's ratio is ours to the peer's."""
 
+import json
+
 import pytest
 
-from benchmarks import pair, table
+from benchmarks import figures, pair, table, write
 
 
 def test_both_sides_run_equally_often_and_take_turns():
@@ -24,3 +26,12 @@ def test_the_ratio_is_ours_to_the_peers():
 def test_refuses_no_repeats():
     with pytest.raises(ValueError, match="repeats 0"):
         pair(lambda: None, lambda: None, repeats=0)
+
+
+def test_what_is_kept_says_how_it_came_about(tmp_path):
+    path = tmp_path / "gatys.json"
+    write(path, figures([("work", 1.04, 4.0)]), 2.6)
+    kept = json.loads(path.read_text())
+    assert kept["figures"] == {"work": {"ours ms": 1.0, "peer ms": 4.0, "ratio": 0.26}}
+    assert kept["command"] == "python -m benchmarks.bench_gatys --json data/results/gatys.json"
+    assert kept["cost"]["seconds"] == 3
