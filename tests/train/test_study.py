@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 
 from xferlib import cli
 from xferlib.train import Study, recipes, record, study
+from xferlib.train.fit import History
 
 
 class Numbers(Dataset):
@@ -103,3 +104,16 @@ def test_every_study_is_found_by_its_name():
     for found in recipes.studies():
         assert recipes.find(found.name) is found
         assert found.name in {f.name for f in vars(sys.modules[found.measure.__module__])["STUDIES"]}
+
+
+def test_its_cost_is_all_its_time_and_that_of_runs_that_were_killed(checkout, monkeypatch):
+    clock = iter((0.0, 10.0, 12.0, 30.0))  # start, training from 10 to 12, end
+    monkeypatch.setattr(study, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(study, "fit", lambda *arguments, **options: History(seconds=102.0))
+
+    def measure(train, seed):
+        train("only", nn.Linear(1, 1), _loss, Numbers(), steps=1, batch_size=1)
+        return {"figure": 1.0}
+
+    found = _run(Study(name="tiny-study", chapter="none", measure=measure, data="drawn numbers"))
+    assert found["cost"]["seconds"] == 30 + 100

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from torch import nn
@@ -90,13 +91,13 @@ def run(
     place = record.results_folder(out, folder, departs)
     for made in (folder, place):
         made.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
-    commit, seconds = record.commit(), 0.0
+    commit, began, before = record.commit(), perf_counter(), 0.0
 
     def train(name: str, net: nn.Module, loss: Loss, dataset: Dataset, **options: Any) -> History:
-        nonlocal seconds
-        checkpoint = folder / f"{name}-seed{seed}.pt"
+        nonlocal before
+        checkpoint, start = folder / f"{name}-seed{seed}.pt", perf_counter()
         history = fit(net, loss, dataset, checkpoint=checkpoint, progress=progress, **{**options, **hardware})
-        seconds += history.seconds
+        before += max(0.0, history.seconds - (perf_counter() - start))  # what a run that was killed has done
         return history
 
     figures = study.measure(train, seed)
@@ -106,7 +107,7 @@ def run(
         "seed": seed,
         "data": study.data,
         "figures": record.plain(figures),
-        "cost": {"seconds": round(seconds), "hardware": record.hardware(**hardware)},
+        "cost": {"seconds": round(before + perf_counter() - began), "hardware": record.hardware(**hardware)},
     }
     record.write(place / f"{study.name}.json", found)
     for checkpoint in folder.glob(f"*-seed{seed}.pt"):
