@@ -95,3 +95,28 @@ def test_rectangles_cover_their_share(size, share):
 def test_a_rectangle_has_a_share(share):
     with pytest.raises(ValueError, match=f"share {share}"):
         augment.rectangle((8, 8), torch.Generator(), share)
+
+
+def test_points_lie_in_every_window():
+    windows = [torch.tensor(w) for w in ([10.0, 20, 30, 40], [25.0, 0, 100, 50], [0.0, 30, 36, 5])]
+    points = augment.common_points(windows, 500, rng())
+    assert points.shape == (500, 2)
+    low, high = points.amin(0), points.amax(0)
+    torch.testing.assert_close(low, torch.tensor([25.0, 30]), atol=0.3, rtol=0)
+    torch.testing.assert_close(high, torch.tensor([36.0, 35]), atol=0.3, rtol=0)
+    with pytest.raises(ValueError, match="do not overlap"):
+        augment.common_points([windows[0], torch.tensor([50.0, 20, 5, 5])], 3, rng())
+
+
+def test_a_view_is_a_window_perhaps_mirrored_and_knows_its_points():
+    image, window = torch.rand(3, 20, 30, generator=rng()), torch.tensor([4.0, 10, 8, 12])
+    corner_and_middle = torch.tensor([[4.0, 10], [8.0, 16]])
+    mirrored = 0
+    for seed in range(12):
+        found, places = augment.view(image, window, (8, 12), corner_and_middle, rng(seed))
+        plain = image[:, 4:12, 10:22]
+        turned = not torch.equal(found, plain)
+        assert torch.equal(found, plain.flip(-1) if turned else plain)
+        assert torch.equal(places, torch.tensor([[1.0 if turned else -1.0, -1.0], [0.0, 0.0]]))
+        mirrored += turned
+    assert 2 < mirrored < 10

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from xferlib import zoo
-from xferlib.data import paintings, photos
+from xferlib.data import augment, paintings, photos
 from xferlib.data import streets as drawn_streets
 from xferlib.train import recipe as recipes_of
 from xferlib.train import recipes
@@ -124,16 +124,27 @@ def test_points_of_two_views_show_the_same_place():
     generator = torch.Generator().manual_seed(0)
     for _ in range(8):
         windows = loss_network._windows((200, 240), generator)
-        low, high = (torch.stack([w[:2] + k * w[2:] for w in windows]) for k in (0, 1))
-        points = low.amax(0) + (high.amin(0) - low.amax(0)) * torch.rand(9, 2, generator=generator)
-        assert (high.amin(0) > low.amax(0)).all()
+        points = augment.common_points(windows, 9, generator)
         for window in windows:
-            view, at = loss_network._cut(ramp, window, points, generator)
+            view, at = augment.view(ramp, window, (96, 96), points, generator)
             seen = torch.nn.functional.grid_sample(
                 view[None], at[None, :, None], padding_mode="border", align_corners=False
             )[0, :2, :, 0]
             assert ((seen.T + 0.5 - points).abs() < 1.5).all()
     assert [part.shape for part in pieces[0]][:3] == [(3, 96, 96), (3, 96, 96), (32, 2)]
+
+
+def test_damage_is_what_it_is_called():
+    image = paintings.draw("mosaic", 96, 96)
+    rng = torch.Generator().manual_seed(0)
+    kinds = {kind: loss_network.damaged(image, number, rng) for number, kind in enumerate(loss_network.DAMAGES)}
+    changes = {kind: found - image for kind, found in kinds.items()}
+    assert torch.equal(kinds["none"], image)
+    assert 0.02 < changes["noise"].std() < 0.11
+    assert changes["coloured noise"].mean(0).abs().mean() < 0.3 * changes["coloured noise"].abs().mean()
+    fine = loss_network_worth.finest_detail
+    assert fine(kinds["blur"]) < 0.9 * fine(image) < fine(kinds["noise"])
+    assert torch.equal(kinds["shifted colours"][1], image[1]) and not torch.equal(kinds["shifted colours"][0], image[0])
 
 
 def test_the_judge_of_styles_knows_a_painter_and_noise():

@@ -1,5 +1,7 @@
 """Random changes that leave the truth true: an image and its labels, moved, mirrored and relit together."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -152,6 +154,70 @@ def relight(image: Tensor, generator: Generator, strength: float = 0.3) -> Tenso
     image = TF.adjust_contrast(image, uniform(1 - strength, 1 + strength, generator))
     tint = 1 + strength / 3 * (2 * torch.rand(3, 1, 1, generator=generator) - 1)
     return (image * tint).clamp(0, 1)
+
+
+def common_points(windows: Sequence[Tensor], count: int, generator: Generator) -> Tensor:
+    """
+    Choose points that lie in all of several windows of a picture.
+
+    Parameters
+    ----------
+    windows : sequence of Tensor, each of shape (4,)
+        Top, left, height and width in pixels; all overlap.
+    count : int
+        How many points.
+    generator : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (count, 2)
+        Row and column in the picture, in pixels, evenly over what the windows share.
+
+    Raises
+    ------
+    ValueError
+        If the windows share nothing.
+    """
+    first = torch.stack([window[:2] for window in windows]).amax(0)
+    last = torch.stack([window[:2] + window[2:] for window in windows]).amin(0)
+    if not (last > first).all():
+        raise ValueError(f"windows {[window.tolist() for window in windows]} do not overlap; move them together")
+    return first + (last - first) * torch.rand(count, 2, generator=generator)
+
+
+def view(
+    image: Tensor, window: Tensor, size: tuple[int, int], points: Tensor, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """
+    Cut a window out of a picture, perhaps mirror it, and say where points of the picture are in it.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, H, W)
+        RGB in [0, 1].
+    window : Tensor, shape (4,)
+        Top, left, height and width, in whole pixels.
+    size : tuple of int
+        Height and width of the view.
+    points : Tensor, shape (N, 2)
+        Row and column in the picture, in pixels.
+    generator : Generator
+        Source of randomness; one view in two is mirrored.
+
+    Returns
+    -------
+    Tensor, shape (3, *size)
+        The view.
+    Tensor, shape (N, 2)
+        x and y of the points, in [-1, 1] within the view, as `torch.nn.functional.grid_sample` has them without
+        ``align_corners``.
+    """
+    cut = TF.resized_crop(image, *window.int().tolist(), list(size), antialias=True)
+    places = (2 * (points - window[:2]) / window[2:] - 1).flip(1)
+    if uniform(0, 1, generator) < 0.5:
+        return cut.flip(-1), places * torch.tensor([-1.0, 1.0])
+    return cut, places
 
 
 def rectangle(size: tuple[int, int], generator: Generator, share: float = 0.5) -> Tensor:

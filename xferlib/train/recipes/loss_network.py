@@ -130,9 +130,7 @@ class Pieces(Dataset):
         number, image = self.photographs[index]
         frame, labels = self.frames[index]
         windows = _windows(image.shape[1:], generator)
-        first = torch.stack([window[:2] for window in windows]).amax(0)
-        last = torch.stack([window[:2] + window[2:] for window in windows]).amin(0)
-        points = first + (last - first) * torch.rand(POINTS, 2, generator=generator)
+        points = augment.common_points(windows, POINTS, generator)
         (one, at, damage), (other, also_at, also) = (_view(image, window, points, generator) for window in windows)
         frame, labels = augment.scaled_crop(frame, labels, (SIZE, SIZE), (0.4, 0.8), generator)
         frame, labels = augment.flip(frame, labels, generator)
@@ -153,18 +151,9 @@ def _windows(size: tuple[int, int], generator: Generator) -> list[Tensor]:
 
 
 def _view(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor, int]:
-    view, places = _cut(image / 255, window, points, generator)
+    view, places = augment.view(image / 255, window, (SIZE, SIZE), points, generator)
     damage = max(0, int(torch.randint(-3, len(DAMAGES), (1,), generator=generator)))
     return damaged(augment.relight(view, generator), damage, generator), places, damage
-
-
-def _cut(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Cut a window out, perhaps mirrored, and say where the points (row, column) are in it."""
-    view = TF.resized_crop(image, *window.int().tolist(), [SIZE, SIZE], antialias=True)
-    places = (2 * (points - window[:2]) / window[2:] - 1).flip(1)
-    if augment.uniform(0, 1, generator) < 0.5:
-        view, places = view.flip(-1), places * torch.tensor([-1.0, 1.0])
-    return view, places
 
 
 def damaged(image: Tensor, damage: int, generator: Generator) -> Tensor:

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as TF
 
 from xferlib.data import augment, streets
 from xferlib.losses.consistency import info_nce
@@ -49,9 +48,7 @@ class Views(Dataset):
         image = self.scenes[index][0]
         generator = Generator().manual_seed(item_seed(self.seed, index))
         windows = [_window(image.shape[1:], generator) for _ in range(2)]
-        first = torch.stack([window[:2] for window in windows]).amax(0)
-        last = torch.stack([window[:2] + window[2:] for window in windows]).amin(0)
-        points = first + (last - first) * torch.rand(POINTS, 2, generator=generator)
+        points = augment.common_points(windows, POINTS, generator)
         (one, at), (other, also_at) = (_view(image, window, points, generator) for window in windows)
         return one, other, at, also_at
 
@@ -64,12 +61,7 @@ def _window(size: tuple[int, int], generator: Generator) -> Tensor:
 
 
 def _view(image: Tensor, window: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    top, left, height, width = window.int().tolist()
-    view = TF.resized_crop(image, top, left, height, width, list(SIZE), antialias=True)
-    places = 2 * (points - window[:2]) / window[2:] - 1
-    places = places.flip(1)
-    if torch.rand((), generator=generator) < 0.5:
-        view, places = view.flip(-1), places * torch.tensor([-1.0, 1.0])
+    view, places = augment.view(image, window, SIZE, points, generator)
     return augment.relight(view, generator, 0.5), places
 
 
