@@ -210,7 +210,7 @@ def view(
     Tensor, shape (3, *size)
         The view.
     Tensor, shape (N, 2)
-        x and y of the points, in [-1, 1] within the view, as `torch.nn.functional.grid_sample` has them without
+        Horizontal and vertical place of each point, in [-1, 1] within the view, as `torch.nn.functional.grid_sample` has them without
         ``align_corners``.
     """
     cut = TF.resized_crop(image, *window.int().tolist(), list(size), antialias=True)
