@@ -210,8 +210,8 @@ def view(
     Tensor, shape (3, *size)
         The view.
     Tensor, shape (N, 2)
-        Horizontal and vertical place of each point, in [-1, 1] within the view, as `torch.nn.functional.grid_sample` has them without
-        ``align_corners``.
+        Horizontal and vertical place of each point, in [-1, 1] within the view, as
+        `torch.nn.functional.grid_sample` has them without ``align_corners``.
     """
     cut = TF.resized_crop(image, *window.int().tolist(), list(size), antialias=True)
     places = (2 * (points - window[:2]) / window[2:] - 1).flip(1)
