@@ -314,3 +314,11 @@ def test_a_flat_picture_without_anything_to_do_stays(paint):
 
 def _pixels(images, layers):
     return {name: images for name in layers}
+
+
+def test_noise_in_a_grey_picture_is_not_blown_up_to_colours():
+    colourful = picture(2, 40, 40)
+    grey = picture(1, 40, 40)[:1].expand(3, -1, -1)
+    noise = 0.003 * torch.randn(grey.shape, generator=torch.Generator().manual_seed(0))
+    matched = match_colours((grey + noise).clamp(0, 1), colourful)
+    assert (matched - matched.mean(0)).std() < 0.2 * (colourful - colourful.mean(0)).std()

@@ -22,6 +22,9 @@ CONTENT_LAYERS = ("relu4_2",)
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 """Shares of red, green and blue in luminance."""
 
+NOISE = 0.02
+"""Standard deviation up to which colours are taken for noise."""
+
 MAX_PIXELS = 2**21
 MIN_CELLS = 4
 """Least side of the smallest feature map: Gram matrices of fewer places say little."""
@@ -254,14 +257,14 @@ def match_colours(image: Tensor, other: Tensor) -> Tensor:
     -------
     Tensor, shape (3, H, W)
         The image under an affine map of its colours, after which their mean and covariance are the other's; then
-        clamped to [0, 1].
+        clamped to [0, 1]. Where colours hardly vary, by less than 0.02, that is noise, and is not blown up to them.
 
     References
     ----------
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 5.2.
     """
     x, y = image.flatten(1).double(), other.flatten(1).double()
-    towards = _root(torch.cov(y)) @ torch.linalg.inv(_root(torch.cov(x) + 1e-6 * torch.eye(3).to(x)))
+    towards = _root(torch.cov(y)) @ torch.linalg.inv(_root(torch.cov(x) + NOISE**2 * torch.eye(3).to(x)))
     matched = towards @ (x - x.mean(1, keepdim=True)) + y.mean(1, keepdim=True)
     return matched.reshape(image.shape).to(image.dtype).clamp(0, 1)
 
