@@ -1,5 +1,6 @@
 """Ours against a peer library, paired in one run: only the ratio of two times is worth reporting."""
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -108,3 +109,26 @@ def write(path: Path, found: Mapping[str, Any], seconds: float) -> None:
         path,
         {"command": command, "commit": record.commit(), "seed": 0, "figures": record.plain(found), "cost": cost},
     )
+
+
+def command(description: str, run: Callable[[int], list[Row]], repeats: int) -> None:
+    """
+    Run a benchmark from the command line: print its rows, and keep them in the file that ``--json`` names.
+
+    Parameters
+    ----------
+    description : str
+        What ``--help`` says.
+    run : callable
+        Called with the repeats; gives the rows.
+    repeats : int
+        How often each piece of work is timed unless ``--repeats`` says otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    options = parser.parse_args()
+    start, rows = perf_counter(), run(options.repeats)
+    print(table(rows))
+    if options.json:
+        write(options.json, figures(rows), perf_counter() - start)

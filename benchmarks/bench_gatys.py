@@ -1,49 +1,25 @@
 """Style transfer by optimisation: our loss network against VGG-19's, and our defaults against the paper's recipe."""
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import Row, figures, pair, table, write
+from benchmarks import Row, command, pair
 from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork, Targets, Weights, perceptual_loss, style_targets
 from xferlib.nets.vgg import VGG
-from xferlib.train.stylize import CONTENT_LAYERS, STYLE_LAYERS, Progress, resized, stylize
+from xferlib.train.recipes.styles import WEIGHTS
+from xferlib.train.stylize import CONTENT_LAYERS, STYLE_LAYERS, Progress, stylize
 from xferlib.zoo.loss_network import loss_network
 
 SIDE = 256
 PAIRS = (("china", "impasto"), ("astronaut", "stained-glass"), ("chelsea", "woodcut"))
 PLAIN_STEPS, STEPS, CLOSE = 100, (20, 20, 100), 1.02
 """Evaluations of the paper's recipe and of ours; both are timed to two per cent above the recipe's least loss."""
-
-
-def content(name: str, side: int = SIDE) -> Tensor:
-    """
-    Cut the middle square out of a photograph.
-
-    Parameters
-    ----------
-    name : str
-        One of `xferlib.data.photos.NAMES`.
-    side : int
-        Height and width, in pixels.
-
-    Returns
-    -------
-    Tensor, shape (3, side, side)
-        RGB in [0, 1].
-    """
-    photo = photos.load(name)
-    short = min(photo.shape[1:])
-    top, left = ((length - short) // 2 for length in photo.shape[1:])
-    square = photo[None, :, top : top + short, left : left + short]
-    return resized(square, (side, side))[0].clamp(0, 1)
 
 
 def iteration(net: LossNetwork) -> Callable[[], object]:
@@ -134,7 +110,6 @@ def public_recipe(picture: Tensor, painting: Tensor, net: LossNetwork) -> Clock:
         The loss at each evaluation, the same loss as `stylize` has.
     """
     framed = F.pad(picture[None], (16,) * 4, "reflect")  # as in `stylize`
-    weights = Weights(dict.fromkeys(CONTENT_LAYERS, 0.1), dict.fromkeys(STYLE_LAYERS, 0.2), 0.3)
     with torch.no_grad():
         targets = Targets(net(framed, CONTENT_LAYERS), style_targets(net, [painting[None]], STYLE_LAYERS))
     noise = torch.randn(framed.shape, generator=torch.Generator().manual_seed(0))
@@ -143,7 +118,7 @@ def public_recipe(picture: Tensor, painting: Tensor, net: LossNetwork) -> Clock:
     solver, clock = torch.optim.LBFGS([pixels], **options), Clock()
 
     def closure() -> Tensor:
-        loss = 1e6 * sum(perceptual_loss(net, pixels / 255, targets, weights).values())
+        loss = 1e6 * sum(perceptual_loss(net, pixels / 255, targets, WEIGHTS).values())
         clock.loss.append(loss.item() / 1e6)
         clock.ms.append(1000 * (process_time() - clock.began))
         (gradient,) = torch.autograd.grad(loss, pixels)
@@ -170,7 +145,7 @@ def times_to_equal_loss(name: str, style: str, net: LossNetwork) -> dict[str, tu
     dict of str to tuple of float
         Milliseconds of processor time of ours and of the recipe, by the recipe's name.
     """
-    picture, painting = content(name), paintings.draw(style, SIDE, SIDE)
+    picture, painting = photos.square(photos.load(name), SIDE), paintings.draw(style, SIDE, SIDE)
     ours = Clock()
     stylize(picture, painting, net, steps=STEPS, on_step=ours.note, progress=False)
     searched = Clock()
@@ -212,17 +187,5 @@ def run(repeats: int = 5) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    start, rows = perf_counter(), run(options.repeats)
-    print(table(rows))
-    if options.json:
-        write(options.json, figures(rows), perf_counter() - start)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, repeats=5)

@@ -1,24 +1,22 @@
-"""Painting in one pass: our slim net against the public one, and against as many iterations as Gatys et al. need."""
+"""Painting in one pass: our net of all styles against the public one, and against the iterations of Gatys et al."""
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks import Row, figures, pair, table, write
-from benchmarks.bench_gatys import content
-from xferlib.data import paintings
+from benchmarks import Row, command, pair
+from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.nets.folding import accelerate
-from xferlib.nets.transform_net import SLIM, TransformNet
+from xferlib.nets.transform_net import TransformNet
+from xferlib.train.recipes.styles import ROOMY
 from xferlib.train.stylize import stylize
 from xferlib.zoo.loss_network import loss_network
 
-SIDES, STYLES = (256, 512), 9
+SIDES, STYLES = (256, 512), len(paintings.STYLES)
 ITERATIONS = 100
 TIMED = {256: 100, 512: 20, 1024: 5}
 """How many of the iterations are timed at each size; the rest are taken to last as long."""
@@ -94,7 +92,7 @@ def against_the_public_net(threads: int, repeats: int) -> list[Row]:
     """
     torch.set_num_threads(threads)
     public, rows = public_net(), []
-    ours = {"slim net": painter(**SLIM, styles=STYLES), "the paper's net": painter()}
+    ours = {"the net of all styles": painter(**ROOMY, styles=STYLES), "the paper's net": painter()}
     with torch.inference_mode():
         for side in SIDES:
             image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -122,7 +120,7 @@ def iterations(picture: Tensor, painting: Tensor, net: LossNetwork, count: int) 
 
 def against_gatys(threads: int, repeats: int = 5) -> list[Row]:
     """
-    Time one pass of the slim net, and the iterations that it stands for.
+    Time one pass of the net of all styles, and the iterations that it stands for.
 
     Parameters
     ----------
@@ -137,18 +135,20 @@ def against_gatys(threads: int, repeats: int = 5) -> list[Row]:
         What was done, our milliseconds, the milliseconds of the iterations.
     """
     torch.set_num_threads(threads)
-    net, paint, rows = loss_network(), painter(**SLIM, styles=STYLES), []
+    net, paint, rows = loss_network(), painter(**ROOMY, styles=STYLES), []
     painting = paintings.draw("stained-glass", 256, 256)
-    iterations(content("china", 64), painting, net, 1)
+    iterations(photos.square(photos.load("china"), 64), painting, net, 1)
     for side, count in TIMED.items():
-        picture = content("china", side)
+        picture = photos.square(photos.load("china"), side)
         start = perf_counter()
         iterations(picture, painting, net, count)
         theirs = (perf_counter() - start) * 1000 * ITERATIONS / count
         with torch.inference_mode():
             ours, _ = pair(lambda x=picture[None]: paint(x), lambda: None, repeats)
         how = "" if count == ITERATIONS else f" ({count} timed, times {ITERATIONS // count})"
-        name = f"slim net at {side}x{side}, threads {threads}, against {ITERATIONS} iterations of pixels{how}"
+        name = (
+            f"the net of all styles at {side}x{side}, threads {threads}, against {ITERATIONS} iterations of pixels{how}"
+        )
         rows.append((name, ours, theirs))
     return rows
 
@@ -173,17 +173,5 @@ def run(repeats: int = 15) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--repeats", type=int, default=15)
-    options = parser.parse_args()
-    start, rows = perf_counter(), run(options.repeats)
-    print(table(rows))
-    if options.json:
-        write(options.json, figures(rows), perf_counter() - start)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, repeats=15)

@@ -63,3 +63,11 @@ def test_origins_cannot_be_changed():
         photos.ORIGINS["coins"] = None
     with pytest.raises(AttributeError):
         photos.ORIGINS["coins"].terms = "mine"
+
+
+def test_a_square_is_the_middle():
+    image = torch.arange(6.0).expand(3, 4, 6) / 6
+    torch.testing.assert_close(photos.square(image, 4), image[:, :, 1:5])
+    torch.testing.assert_close(photos.square(image, 2)[0, 0], torch.tensor([1.5, 3.5]) / 6, atol=0.06, rtol=0)
+    both = photos.squares(("china", "coins"), 32)
+    assert both.shape == (2, 3, 32, 32) and torch.equal(both[1], photos.square(photos.load("coins"), 32))

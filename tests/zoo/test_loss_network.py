@@ -85,7 +85,7 @@ def test_no_filter_is_dead_and_no_layer_is_blind(net, pictures):
             assert (values.amax((0, 2, 3)) > 0).all(), name
             directions = nn.functional.normalize(values.mean((2, 3)) - 1, dim=1)
             alike = (directions @ directions.T).fill_diagonal_(0).max()
-            assert name == "relu1_1" or alike < 0.95, name  # the first filters are given
+            assert alike < (0.97 if name == "relu1_1" else 0.95), name  # the first filters are given
 
 
 def test_style_sees_colour_even_in_the_deepest_layer(net, pictures):
@@ -103,10 +103,10 @@ def test_no_layer_changes_what_another_one_gave(net, pictures):
     assert (together["conv3_1"] < 0).any()
 
 
-def test_it_costs_at_most_an_eighth_of_vgg19(net):
+def test_it_costs_a_tenth_of_vgg19(net):
     to_relu5_1 = vgg19(weights=None).features[:30]
     ours, theirs = (multiply_adds(n, (3, 64, 64)) for n in (net, to_relu5_1))
-    assert ours < theirs / 8
+    assert ours < 0.105 * theirs
     assert zoo.row("loss-network").bytes <= 3e6
 
 

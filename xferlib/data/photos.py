@@ -4,6 +4,7 @@ Real photographs, read without a download from the packages scikit-image and sci
 ``TRAIN`` and ``TEST`` are fixed and share no picture: what is trained on the one is judged on the other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -11,6 +12,7 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
 
 
 @dataclass(frozen=True)
@@ -159,3 +161,42 @@ def load(name: str) -> Tensor:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"no photograph is named {name!r}; {hint}there are: {', '.join(NAMES)}")
     return _decoded(name) / 255
+
+
+def square(image: Tensor, size: int) -> Tensor:
+    """
+    Bring a picture to a square.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, H, W)
+        RGB in [0, 1].
+    size : int
+        Side to bring the largest square in its middle to, in pixels.
+
+    Returns
+    -------
+    Tensor, shape (3, size, size)
+        RGB in [0, 1], without aliasing.
+    """
+    middle = TF.center_crop(image, [min(image.shape[1:])] * 2)
+    return TF.resize(middle, [size, size], antialias=True).clamp(0, 1)
+
+
+def squares(names: Sequence[str], size: int = 256) -> Tensor:
+    """
+    Load photographs as squares of one size.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Some of ``NAMES``.
+    size : int
+        Their side in pixels.
+
+    Returns
+    -------
+    Tensor, shape (len(names), 3, size, size)
+        RGB in [0, 1].
+    """
+    return torch.stack([square(load(name), size) for name in names])

@@ -9,7 +9,7 @@ from torch import Tensor
 from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.nets.random_filters import RandomFilters
-from xferlib.train.recipes.loss_network import as_bytes, random_weights, squares
+from xferlib.train.recipes.loss_network import random_weights
 from xferlib.train.study import Study, Trainer
 from xferlib.train.stylize import STYLE_LAYERS, resized, stylize
 from xferlib.zoo.loss_network import loss_network
@@ -32,7 +32,7 @@ def nets(seed: int = 0) -> dict[str, tuple[LossNetwork, tuple[str, ...]]]:
     dict of str to (callable, tuple of str)
         Each net with the layers of its style, by name.
     """
-    photographs = squares([as_bytes(photos.load(name)) for name in photos.TRAIN])
+    photographs = photos.squares(photos.TRAIN)
     return {
         "trained": (loss_network(), STYLE_LAYERS),
         "random weights": (random_weights(photographs, seed), STYLE_LAYERS),

@@ -380,8 +380,7 @@ def squares(pictures: list[Tensor], size: int = 256) -> Tensor:
     Tensor, shape (len(pictures), 3, size, size)
         RGB in [0, 1].
     """
-    middles = (TF.center_crop(image, [min(image.shape[1:])] * 2) for image in pictures)
-    return torch.stack([TF.resize(image / 255, [size, size], antialias=True).clamp(0, 1) for image in middles])
+    return torch.stack([photos.square(image / 255, size) for image in pictures])
 
 
 def probe(net: nn.Module, pictures: list[Tensor]) -> dict[str, float]:

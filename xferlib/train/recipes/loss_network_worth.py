@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import mean_gram
 from xferlib.nets.random_filters import RandomFilters
-from xferlib.train.recipes.loss_network import as_bytes, random_weights, squares
+from xferlib.train.recipes.loss_network import random_weights
 from xferlib.train.study import Study, Trainer
 from xferlib.train.stylize import stylize
 from xferlib.zoo import loss_network
@@ -23,9 +23,9 @@ def _pictures_made(trainer: Trainer, seed: int) -> dict[str, Any]:
     """Make textures and stylised photographs with each net, and let features that made none of them judge."""
     nets = {
         "trained": loss_network(),
-        "random weights": random_weights(squares([as_bytes(photos.load(name)) for name in photos.TRAIN]), seed),
+        "random weights": random_weights(photos.squares(photos.TRAIN), seed),
     }
-    contents = squares([as_bytes(photos.load(name)) for name in CONTENTS], SIDE)
+    contents = photos.squares(CONTENTS, SIDE)
     figures: dict[str, dict[str, list[float]]] = {}
     for number, name in enumerate(STYLES):
         style, content = paintings.draw(name, SIDE, SIDE, seed=seed), contents[number % len(contents)]

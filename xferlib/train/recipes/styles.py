@@ -28,6 +28,7 @@ from xferlib.losses.perceptual import (
     style_targets,
 )
 from xferlib.nets.transform_net import SLIM, TransformNet
+from xferlib.ops.resample import checkerboard_energy
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs, squares
 from xferlib.train.stream import item_seed, shuffled
@@ -108,7 +109,7 @@ def _judge(device: torch.device) -> tuple[LossNetwork, dict[str, Tensor], Tensor
     net = loss_network()
     drawn = [paintings.draw(name, PAINTING, PAINTING)[None] for name in paintings.STYLES]
     each = [style_targets(net, [painting], STYLE_LAYERS) for painting in drawn]
-    plain = squares([as_bytes(photos.load(name)) for name in photos.TRAIN], SIDE)
+    plain = photos.squares(photos.TRAIN, SIDE)
     with torch.no_grad():
         features = net(plain, STYLE_LAYERS)
         far = [style_loss(features, grams, WEIGHTS.style) for grams in each]
@@ -252,17 +253,15 @@ def chequers(images: Tensor, period: int = 4) -> float:
         Standard deviation, over the places of a period x period cell, of the mean colour at that place; the mean over
         pictures and colours. A flat picture has 0, a chessboard of single black and white pixels 0.5.
     """
-    inner = images[..., FRAME:-FRAME, FRAME:-FRAME]
-    height, width = (n - n % period for n in inner.shape[-2:])
-    cells = inner[..., :height, :width].unflatten(-1, (-1, period)).unflatten(-3, (-1, period))
-    return cells.mean((-4, -2)).flatten(-2).std(-1, correction=0).mean().item()
+    maps = images[..., FRAME:-FRAME, FRAME:-FRAME].flatten(0, 1)
+    return mean((checkerboard_energy(each, period) * each.var(correction=0).item()) ** 0.5 for each in maps)
 
 
 @torch.no_grad()
 def _pixel_weight() -> float:
     """Find the weight with which the pixels of a grey picture cost as much as its features do."""
     net, _, _ = _judge(torch.device("cpu"))
-    plain = squares([as_bytes(photos.load(name)) for name in photos.TRAIN], STUDY_SIDE)
+    plain = photos.squares(photos.TRAIN, STUDY_SIDE)
     grey = torch.full_like(plain, 0.5)
     targets = Targets({**net(plain, CONTENT_LAYERS), PIXELS: plain})
     judge = partial(_features, net)
@@ -283,7 +282,7 @@ def _ablate(trainer: Trainer, seed: int) -> Mapping[str, Any]:
         "deconvolutions": ({"upsampling": "deconvolution"}, WEIGHTS),
     }
     stream = Pieces([as_bytes(photos.load(name)) for name in photos.TRAIN], [NAMES.index(STYLE)], seed, STUDY_SIDE)
-    contents = squares([as_bytes(photos.load(name)) for name in photos.TEST])
+    contents = photos.squares(photos.TEST, PAINTING)
     figures = {}
     for number, (name, (changes, weights)) in enumerate(arms.items()):
         torch.manual_seed(seed)
