@@ -40,8 +40,12 @@ NAMES = paintings.STYLES
 ROOMY = {**SLIM, "widths": (16, 32, 96)}
 """Arguments of the net of all styles: one trunk has to hold eight ways to paint."""
 PIXELS = "pixels"
-PAINTING, SIDE = 256, 144
-"""Pixels a side of the paintings, and of the pieces of photographs that are painted in training."""
+PAINTING = 256
+"""Pixels a side of the paintings."""
+SIDE, BATCH, STEPS = 144, 4, 6000
+"""Pixels a side of the pieces of photographs that a net of one style paints in training, pieces a step, and steps."""
+ROOMY_SIDE, ROOMY_BATCH, ROOMY_STEPS = 256, 16, 24000
+"""The same for the net of all styles, which takes a GPU, or a processor's patience."""
 FRAME = 16
 """Mirrored pixels around a picture that is measured, as in `stylize`."""
 MEASURED = 8
@@ -55,7 +59,7 @@ WEIGHTS = Weights(
 )
 """How much each layer and term counts: as in `stylize`, so that the two can be compared."""
 
-TRAINING = {"batch_size": 4, "lr": 3e-3, "warmup": 100, "clip": 10.0, "precision": "bf16-mixed"}
+TRAINING = {"lr": 3e-3, "warmup": 100, "clip": 10.0, "precision": "bf16-mixed"}
 """How all these nets are trained, as `xferlib.train.fit` takes it."""
 
 Sample = tuple[Tensor, Tensor]
@@ -92,8 +96,9 @@ class Pieces(Dataset):
         image = self.photographs[index]
         short = min(image.shape[1:])
         length = max(1, round(short * augment.uniform(0.45, 1.0, generator)))
-        corner = [int(torch.randint(n - length + 1, (), generator=generator)) for n in image.shape[1:]]
-        piece = TF.resized_crop(image / 255, *corner, length, length, [self.side] * 2, antialias=True).clamp(0, 1)
+        top, left = (int(torch.randint(n - length + 1, (), generator=generator)) for n in image.shape[1:])
+        piece = image[:, top : top + length, left : left + length] / 255
+        piece = TF.resize(piece, [self.side] * 2, antialias=True).clamp(0, 1)
         if augment.uniform(0, 1, generator) < 0.5:
             piece = piece.flip(-1)
         style = self.styles[int(torch.randint(len(self.styles), (), generator=generator))]
@@ -141,19 +146,20 @@ def _loss(net: nn.Module, batch: Sample, weights: Weights = WEIGHTS, every: bool
     painted = net(contents, F.one_hot(styles, len(NAMES)).to(contents)) if every else net(contents)
     targets = _targets(judge, grams, contents, styles, weights)
     features = judge(painted, tuple(dict.fromkeys([*weights.content, *weights.style])))
-    terms: dict[str, Tensor] = {}
-    for i, style in enumerate(styles):
-        one = slice(i, i + 1)
-        aims = Targets(_part(targets.content, one), _part(targets.style, one))
-        part = _part(features, one)
-        # Divided by how far photographs are from the style, so that in one net no style outweighs the others.
-        for name, term in perceptual_loss(lambda *_, part=part: part, painted[one], aims, weights).items():
-            terms[name] = terms.get(name, 0.0) + term / (far[style] * len(styles))
-    return terms
+
+    terms = torch.vmap(partial(_terms, weights))(painted, features, targets.content, targets.style)
+    # Divided by how far photographs are from the style, so that in one net no style outweighs the others.
+    return {name: (term / far[styles]).mean() for name, term in terms.items()}
 
 
-def _part(tensors: Mapping[str, Tensor], part: slice) -> dict[str, Tensor]:
-    return {layer: tensor[part] for layer, tensor in tensors.items()}
+def _terms(weights: Weights, *parts: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Judge one picture by its features, and by what they should come to for content and for style."""
+    image, features, content, style = (_batch_of_one(part) for part in parts)
+    return perceptual_loss(lambda *_: features, image, Targets(content, style), weights)
+
+
+def _batch_of_one(part: Tensor | dict[str, Tensor]) -> Any:
+    return part[None] if isinstance(part, Tensor) else {layer: tensor[None] for layer, tensor in part.items()}
 
 
 # What it is worth
@@ -201,8 +207,9 @@ def _measure(names: Sequence[str], net: nn.Module, data: Path | None) -> dict[st
     return {**found, "relative loss by style": losses} if len(losses) > 1 else found
 
 
-def _recipe(name: str, names: Sequence[str], steps: int) -> Recipe:
+def _recipe(name: str, names: Sequence[str]) -> Recipe:
     every = len(names) > 1
+    side, batch_size, steps = (ROOMY_SIDE, ROOMY_BATCH, ROOMY_STEPS) if every else (SIDE, BATCH, STEPS)
     numbers = [NAMES.index(style) for style in names]
     return Recipe(
         name=name,
@@ -211,22 +218,22 @@ def _recipe(name: str, names: Sequence[str], steps: int) -> Recipe:
         net=TransformNet,
         arguments={**ROOMY, "styles": len(names)} if every else SLIM,
         loss=partial(_loss, every=every),
-        dataset=lambda data, seed: Pieces(photographs(data), numbers, seed),
+        dataset=lambda data, seed: Pieces(photographs(data), numbers, seed, side),
         evaluate=partial(_measure, names),
         steps=steps,
-        batch_size=TRAINING["batch_size"],
+        batch_size=batch_size,
         lr=TRAINING["lr"],
         classes=tuple(names),
         data="photographs of CBSD68, Sun-Hays 80, Urban100 and VOC 2012, one in six held back, and those of "
         "scikit-image and scikit-learn for training, without labels; paintings drawn by this project",
         terms="research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
-        options={key: value for key, value in TRAINING.items() if key not in ("batch_size", "lr")},
+        options={key: value for key, value in TRAINING.items() if key != "lr"},
     )
 
 
 RECIPES = (
-    _recipe("styles", NAMES, 24000),
-    *(_recipe(f"style-{style}", (style,), 1500) for style in paintings.STYLES),
+    _recipe("styles", NAMES),
+    *(_recipe(f"style-{style}", (style,)) for style in paintings.STYLES),
 )
 
 
@@ -293,6 +300,7 @@ def _ablate(trainer: Trainer, seed: int) -> Mapping[str, Any]:
             partial(_loss, weights=weights),
             stream,
             steps=STUDY_STEPS,
+            batch_size=BATCH,
             seed=seed,
             **TRAINING,
         )
@@ -320,7 +328,7 @@ STUDIES = (
         name="style-ablations",
         chapter="perceptual_loss",
         measure=_ablate,
-        data=f"slim nets for {STYLE}, {STUDY_STEPS} steps of {TRAINING['batch_size']} pieces of {STUDY_SIDE} pixels a "
+        data=f"slim nets for {STYLE}, {STUDY_STEPS} steps of {BATCH} pieces of {STUDY_SIDE} pixels a "
         "side of the photographs of scikit-image and scikit-learn for training; measured on those for testing, 256x256",
     ),
 )
