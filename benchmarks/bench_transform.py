@@ -11,8 +11,7 @@ from benchmarks import Row, command, pair
 from xferlib.data import paintings, photos
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.nets.folding import accelerate
-from xferlib.nets.transform_net import TransformNet
-from xferlib.train.recipes.styles import ROOMY
+from xferlib.nets.transform_net import SLIM, TransformNet
 from xferlib.train.stylize import stylize
 from xferlib.zoo.loss_network import loss_network
 
@@ -92,7 +91,7 @@ def against_the_public_net(threads: int, repeats: int) -> list[Row]:
     """
     torch.set_num_threads(threads)
     public, rows = public_net(), []
-    ours = {"the net of all styles": painter(**ROOMY, styles=STYLES), "the paper's net": painter()}
+    ours = {"the net of all styles": painter(**SLIM, styles=STYLES), "the paper's net": painter()}
     with torch.inference_mode():
         for side in SIDES:
             image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -135,7 +134,7 @@ def against_gatys(threads: int, repeats: int = 5) -> list[Row]:
         What was done, our milliseconds, the milliseconds of the iterations.
     """
     torch.set_num_threads(threads)
-    net, paint, rows = loss_network(), painter(**ROOMY, styles=STYLES), []
+    net, paint, rows = loss_network(), painter(**SLIM, styles=STYLES), []
     painting = paintings.draw("stained-glass", 256, 256)
     iterations(photos.square(photos.load("china"), 64), painting, net, 1)
     for side, count in TIMED.items():

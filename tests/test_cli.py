@@ -170,7 +170,7 @@ def test_pictures_are_painted_in_a_style_or_a_blend(painter):
 def test_a_picture_too_small_to_paint_is_reported(painter, capsys):
     painter.picture("a.png", 5, 17)
     assert _paint("a.png", "--style", "dots") == 1
-    assert "a.png: pictures of 5x17 are too small for this net; it needs 8 pixels" in capsys.readouterr().err
+    assert "a.png: pictures of 5x17 are too small for this net; it needs 9 pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def scene(height: int, width: int, count: int = 1) -> torch.Tensor:
 def test_every_size_of_the_papers_table(upsampling):
     sizes = []
     with torch.device("meta"):
-        net = TransformNet(upsampling=upsampling)
+        net = TransformNet(upsampling=upsampling, edge=0)
         for name, layer in net.named_modules():
             layer.register_forward_hook(lambda _, i, o, name=name: sizes.append((name, i[0].shape, o.shape)))
         net(torch.empty(1, 3, 256, 256))
@@ -71,7 +71,7 @@ def test_the_parameters_are_those_of_the_public_net():
 
 def test_it_paints_as_the_published_net_with_the_same_weights():
     torch.manual_seed(0)
-    theirs, ours = public_net(), TransformNet().eval()
+    theirs, ours = public_net(), TransformNet(edge=0).eval()
     assert sum(p.numel() for p in theirs.parameters()) == 1_679_235
     for p in theirs.parameters():
         nn.init.normal_(p, std=1 / p[0].numel() ** 0.5 if p.ndim > 1 else 0.5)
@@ -174,7 +174,7 @@ def test_statistics_stay_precise_on_four_million_pixels():
 # Pictures of any size
 
 
-@pytest.mark.parametrize("size", [(8, 8), (9, 8), (33, 50), (34, 47), (64, 31)])
+@pytest.mark.parametrize("size", [(9, 9), (10, 9), (33, 50), (34, 47), (64, 31)])
 @pytest.mark.parametrize("upsampling", ["resize", "deconvolution"])
 def test_any_size_in_same_size_out_within_0_and_1(size, upsampling):
     image = scene(*size)
@@ -246,11 +246,22 @@ def test_a_flat_picture_stays_flat_up_to_its_edges(norm):
 
 def test_deconvolutions_leave_chequers_on_a_flat_picture_and_a_pale_edge():
     flat = torch.full((1, 3, 48, 48), 0.5)
-    painted = tiny(norm=None, upsampling="deconvolution")(flat)
+    painted = tiny(norm=None, upsampling="deconvolution", edge=0)(flat)
     inner = painted[..., 16:-16, 16:-16]
     assert (inner[..., 1:] - inner[..., :-1]).abs().max() > 0.01
     torch.testing.assert_close(inner[..., 4:], inner[..., :-4])
     assert (painted[..., 16:-16, -8:-4] - painted[..., 16:-16, -4:]).abs().max() > 0.005
+
+
+def test_edges_are_mirrored_while_a_picture_is_painted():
+    image = scene(33, 50)
+    for edge, least in ((4, 8), (8, 9)):
+        wide = F.pad(image, (edge,) * 4, "reflect")
+        torch.testing.assert_close(tiny(edge=edge)(image), tiny(edge=0)(wide)[..., edge:-edge, edge:-edge])
+        assert tiny(edge=edge)(scene(least, least)).shape == (1, 3, least, least)
+        with pytest.raises(ValueError, match=f"it needs {least} pixels"):
+            tiny(edge=edge)(scene(20, least - 1))
+    assert not torch.allclose(tiny()(image), tiny(edge=0)(image))
 
 
 def test_a_texture_is_painted_alike_at_129_and_at_2049_pixels():
@@ -283,6 +294,7 @@ def test_gradients_reach_every_parameter():
         ({"kernel": 4}, "kernel=4; give three widths and an odd kernel up to 9"),
         ({"norm": "group"}, "norm 'group' is none of 'instance', 'batch', None"),
         ({"upsampling": "shuffle"}, "upsampling 'shuffle' is none of 'resize', 'deconvolution'"),
+        ({"edge": -1}, "edge=-1; mirror 0 pixels or more"),
         ({"styles": 0}, "0 styles with norm 'instance'"),
         ({"styles": 2, "norm": "batch"}, "2 styles with norm 'batch'"),
     ],
@@ -297,7 +309,7 @@ def test_arguments_that_make_no_net_are_refused(arguments, message):
     [
         (None, (3, 20, 20), None, "images of shape (3, 20, 20); this net takes (B, 3, H, W): picture[None]"),
         (None, (1, 1, 20, 20), None, "images of shape (1, 1, 20, 20)"),
-        (None, (1, 3, 7, 20), None, "pictures of 7x20 are too small for this net; it needs 8 pixels a side at least"),
+        (None, (1, 3, 7, 20), None, "pictures of 7x20 are too small for this net; it needs 9 pixels a side at least"),
         (None, (1, 3, 20, 20), (1.0,), "shares for a net of one style; call it without them"),
         (2, (1, 3, 20, 20), None, "this net has 2 styles; say how much each counts: shares (2,) or (1, 2)"),
         (2, (4, 3, 20, 20), (1.0, 0, 0), "shares of shape (3,); this net takes (2,) or (4, 2)"),

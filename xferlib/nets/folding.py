@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xferlib.nets.resnet import Block, ResNet
+from xferlib.nets.transform_net import InstanceNorm
 from xferlib.nets.vgg import VGG
 
 _IN_ORDER = (nn.Sequential, VGG, Block, ResNet)  # a norm normalises what the child before it gives
@@ -26,8 +27,9 @@ def accelerate(net: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        A copy for inference: `fold`, then `swap_pooling`, then `channels_last`. Layers keep their names; the
-        results differ by rounding.
+        A copy for inference: `fold`, then `swap_pooling`, then `channels_last` but for nets with instance
+        normalisation, which works on one channel after the other. Layers keep their names; the results differ by
+        rounding.
 
     Raises
     ------
@@ -39,7 +41,8 @@ def accelerate(net: nn.Module) -> nn.Module:
     Rounding can move a maximum to its neighbour where the two are equal to seven digits. A net that unpools,
     such as ENet, then differs there by more than rounding, in a few pixels of a million.
     """
-    return channels_last(swap_pooling(fold(net)))
+    net = swap_pooling(fold(net))
+    return net if any(isinstance(module, InstanceNorm) for module in net.modules()) else channels_last(net)
 
 
 def fold(net: nn.Module) -> nn.Module:

@@ -38,6 +38,8 @@ class Learned(NamedTuple):
         Of those that are objects: logits of the masks.
     true_masks : Tensor, shape (P, M, M)
         The true masks, bool.
+    sampled : sequence of Tensor
+        The sampled boxes (R_i, 4) of each picture.
     """
 
     proposals: Proposals
@@ -48,6 +50,7 @@ class Learned(NamedTuple):
     true_codes: Tensor
     masks: Tensor
     true_masks: Tensor
+    sampled: Sequence[Tensor] = ()
 
 
 class MaskRCNN(nn.Module):
@@ -239,6 +242,7 @@ class MaskRCNN(nn.Module):
             torch.cat(codes),
             self.mask_head(self.mask_pooler(levels, objects)),
             torch.cat(masks),
+            boxes,
         )
 
     @torch.no_grad()

@@ -144,7 +144,7 @@ class Layer(nn.Module):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x, shares) if isinstance(self.norm, InstanceNorm) else self.norm(x)
-        return F.relu(x) if self.relu else x
+        return F.relu(x, inplace=True) if self.relu else x
 
 
 class Block(nn.Module):
@@ -206,10 +206,13 @@ class TransformNet(nn.Module):
         Normalisation behind each convolution but the last.
     upsampling : {"resize", "deconvolution"}
         How maps are doubled.
+    edge : int
+        Mirrored pixels around a picture while it is painted; without any its outermost pixels come out in other
+        colours. The paper has 40, but its blocks mirror nothing.
 
     Attributes
     ----------
-    styles : int or None
+    styles, edge : int or None
         As given.
 
     Raises
@@ -233,6 +236,7 @@ class TransformNet(nn.Module):
         styles: int | None = None,
         norm: Norm = "instance",
         upsampling: Upsampling = "resize",
+        edge: int = 8,
     ) -> None:
         super().__init__()
         if len(widths) != 3 or min(widths) < 1 or blocks < 0 or kernel < 1 or kernel % 2 == 0 or kernel > 9:
@@ -243,7 +247,9 @@ class TransformNet(nn.Module):
             raise ValueError(f"upsampling {upsampling!r} is none of 'resize', 'deconvolution'")
         if styles is not None and (styles < 1 or norm != "instance"):
             raise ValueError(f"{styles} styles with norm {norm!r}; styles are scales and shifts of norm 'instance'")
-        self.styles = styles
+        if edge < 0:
+            raise ValueError(f"{edge=}; mirror 0 pixels or more")
+        self.styles, self.edge = styles, edge
         full, half, quarter = widths
         options: dict[str, Any] = {"norm": norm, "styles": styles}
         self.down1 = Layer(3, full, kernel, **options)
@@ -262,7 +268,7 @@ class TransformNet(nn.Module):
         Parameters
         ----------
         images : Tensor, shape (B, 3, H, W)
-            RGB in [0, 1], at least 8 pixels a side.
+            RGB in [0, 1], at least 8 pixels a side, and more than `edge`.
         shares : Tensor, shape (styles,) or (B, styles), optional
             How much each style counts, for all pictures or for each; shares that add up to 1 blend. A net with styles
             needs it, one without takes none.
@@ -279,20 +285,21 @@ class TransformNet(nn.Module):
         """
         self._check(images, shares)
         height, width = images.shape[-2:]
-        x = images
+        x = F.pad(images, (self.edge,) * 4, "reflect")
         for layer in (self.down1, self.down2, self.down3, *self.blocks, self.up1, self.up2):
             x = layer(x, shares)
         # Halves of odd sizes are rounded up, so what comes back may be up to three pixels larger.
-        x = self.out(x)[..., :height, :width]
+        x = self.out(x)[..., self.edge : self.edge + height, self.edge : self.edge + width]
         # Differs from Johnson et al.: a sigmoid, for [0, 1], in place of 150 tanh.
         return torch.sigmoid(x)
 
     def _check(self, images: Tensor, shares: Tensor | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images of shape {tuple(images.shape)}; this net takes (B, 3, H, W): picture[None]")
-        if min(images.shape[-2:]) < LEAST:
+        least = max(LEAST, self.edge + 1)
+        if min(images.shape[-2:]) < least:
             size = "x".join(map(str, images.shape[-2:]))
-            raise ValueError(f"pictures of {size} are too small for this net; it needs {LEAST} pixels a side at least")
+            raise ValueError(f"pictures of {size} are too small for this net; it needs {least} pixels a side at least")
         if self.styles is None and shares is not None:
             raise ValueError("shares for a net of one style; call it without them")
         if self.styles is not None:

@@ -37,14 +37,12 @@ from xferlib.train.stylize import CONTENT_LAYERS, STYLE_LAYERS, stylize
 from xferlib.zoo.loss_network import loss_network
 
 NAMES = paintings.STYLES
-ROOMY = {**SLIM, "widths": (16, 32, 96)}
-"""Arguments of the net of all styles: one trunk has to hold eight ways to paint."""
 PIXELS = "pixels"
 PAINTING = 256
 """Pixels a side of the paintings."""
 SIDE, BATCH, STEPS = 144, 4, 6000
 """Pixels a side of the pieces of photographs that a net of one style paints in training, pieces a step, and steps."""
-ROOMY_SIDE, ROOMY_BATCH, ROOMY_STEPS = 256, 16, 24000
+LARGE_SIDE, LARGE_BATCH, LARGE_STEPS = 256, 16, 7600
 """The same for the net of all styles, which takes a GPU, or a processor's patience."""
 FRAME = 16
 """Mirrored pixels around a picture that is measured, as in `stylize`."""
@@ -209,14 +207,14 @@ def _measure(names: Sequence[str], net: nn.Module, data: Path | None) -> dict[st
 
 def _recipe(name: str, names: Sequence[str]) -> Recipe:
     every = len(names) > 1
-    side, batch_size, steps = (ROOMY_SIDE, ROOMY_BATCH, ROOMY_STEPS) if every else (SIDE, BATCH, STEPS)
+    side, batch_size, steps = (LARGE_SIDE, LARGE_BATCH, LARGE_STEPS) if every else (SIDE, BATCH, STEPS)
     numbers = [NAMES.index(style) for style in names]
     return Recipe(
         name=name,
         task="style",
         chapter="perceptual_loss",
         net=TransformNet,
-        arguments={**ROOMY, "styles": len(names)} if every else SLIM,
+        arguments={**SLIM, "styles": len(names)} if every else SLIM,
         loss=partial(_loss, every=every),
         dataset=lambda data, seed: Pieces(photographs(data), numbers, seed, side),
         evaluate=partial(_measure, names),
