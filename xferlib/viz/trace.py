@@ -63,7 +63,7 @@ class Block:
     name : str
         Qualified name of the module that ran it; empty where the net itself did.
     shape : tuple of int
-        Channels, height and width of the result, after a crop or padding that follows at once.
+        Channels, height and width of the result, after a crop that follows at once.
     inputs : list of Edge
         What it takes.
     detail : str
@@ -260,7 +260,8 @@ class _Recorder(TorchFunctionMode):
 
     def _fold(self, source: int, result: Tensor) -> None:
         if source == len(self.blocks) - 1 > 0 and result.ndim == 4:
-            self.blocks[source].shape = tuple(result.shape[1:])
+            # A padding belongs to the operation that needs it.
+            self.blocks[source].shape = min(self.blocks[source].shape, tuple(result.shape[1:]))
 
 
 def _size(function: str, result: Tensor) -> tuple[int, int, int]:
