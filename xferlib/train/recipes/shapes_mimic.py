@@ -245,8 +245,8 @@ def _channels(net: MaskRCNN) -> int:
 def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     teacher = _teacher(torch.device("cpu"))
     figures: dict[str, Any] = {"teacher": {**_costs(teacher), "runs": [precision(teacher, MEASURED)]}}
-    for run in range(seed, seed + RUNS):
-        for name, (build, loss) in ARMS.items():
+    for name, (build, loss) in ARMS.items():
+        for run in range(seed, seed + RUNS):
             torch.manual_seed(run)
             student = build()
             net = student if loss is instance_loss else Mimic(student, SLIM["channels"])
