@@ -1,5 +1,7 @@
 """The site in a real browser: alone, quiet, readable in the dark and on a phone, and alive."""
 
+import re
+
 import pytest
 
 from tools.notebooks import toc_pages
@@ -109,7 +111,8 @@ def test_moving_a_slider_changes_the_picture(visit, soups):
         assert picture.inner_html() != before
         assert slider.get_attribute("aria-valuetext")
         assert figure.locator("figcaption").inner_text() != alt
-        assert "NaN" not in picture.inner_html() and "undefined" not in picture.inner_html()
+        words = re.sub('data:[^"]*', "", picture.inner_html())  # pictures themselves may spell anything
+        assert "NaN" not in words and "undefined" not in words
 
 
 def test_served_pages_may_use_threads(visit):
