@@ -23,7 +23,7 @@ class Log:
     def __call__(self, name, net, loss, dataset, *, steps, batch_size, **options):
         assert name not in self.calls and batch_size == 1
         self.calls[name] = steps, dataset.batch, options["lr"]
-        self.starts[name] = {key.removeprefix("student."): value.clone() for key, value in net.state_dict().items()}
+        self.starts[name] = {key.removeprefix("net."): value.clone() for key, value in net.state_dict().items()}
         self.lessons[name] = dataset
         found = loss(net.train(), tuple(part[None] for part in dataset[0]))
         assert (sum(found.values()) if isinstance(found, dict) else found).isfinite()
@@ -195,7 +195,7 @@ def test_the_first_stage_trains_up_to_the_guided_layer_alone(monkeypatch):
 def test_attention_watches_the_student_that_is_trained():
     net, (_, seen) = distilled.begin(partial(thin, 6), 0), lessons()
     batch = tuple(part[None] for part in seen[0])
-    terms = hinted.from_attention(hinted.Watched(net, hinted.middle(6)), batch)
+    terms = hinted.from_attention(hinted.Watched(net, [hinted.middle(6)]), batch)
     assert terms["scores"].item() == pytest.approx(distilled.from_teacher(net, batch, hinted.TEMPERATURE).item())
     terms["attention"].backward()
     assert net.body.conv2_2.weight.grad.any() and net.body.conv2_3.weight.grad is None

@@ -11,9 +11,10 @@ from torch import nn
 from xferlib import zoo
 from xferlib.data import streets
 from xferlib.losses.distillation import attention_transfer, distillation_loss
+from xferlib.nets.hints import Watched
 from xferlib.train import fit, recipes
 from xferlib.train.recipes import streets_distilled, streets_few_labels
-from xferlib.train.recipes.streets_distilled import CLASSES, LAYERS, Watched, distilled, few_labels
+from xferlib.train.recipes.streets_distilled import CLASSES, LAYERS, distilled, few_labels
 
 CPU = torch.device("cpu")
 

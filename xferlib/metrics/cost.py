@@ -120,6 +120,25 @@ def seconds(works: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict
     return {name: median(measured) for name, measured in times.items()}
 
 
+def summary(net: nn.Module, shape: Sequence[int]) -> dict[str, int]:
+    """
+    Count what a net costs, by name, as records keep it.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Any net of images.
+    shape : sequence of int
+        Channels, height and width of one image.
+
+    Returns
+    -------
+    dict of str to int
+        "parameters" and "multiply-adds".
+    """
+    return {"parameters": parameters(net), "multiply-adds": multiply_adds(net, shape)}
+
+
 @torch.no_grad()
 def _run(net: nn.Module, shape: Sequence[int], watch: AbstractContextManager) -> None:
     """Run a net once in evaluation mode under a watch, and leave it as it was."""

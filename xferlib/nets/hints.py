@@ -64,6 +64,42 @@ def _known(name: str, known: list[str]) -> str:
     return f"near it are {', '.join(close) or 'none'}; the {len(known)} layers lie in {', '.join(top)}"
 
 
+class Watched(nn.Module):
+    """
+    A net that also gives what some of its layers give.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The net.
+    layers : iterable of str
+        Names of layers.
+    """
+
+    def __init__(self, net: nn.Module, layers: Iterable[str]) -> None:
+        super().__init__()
+        self.net, self.layers = net, tuple(layers)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """
+        Run the net.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            RGB in [0, 1].
+
+        Returns
+        -------
+        Tensor
+            What the net gives.
+        list of Tensor
+            What each layer gives.
+        """
+        with layer_outputs(self.net, self.layers) as found:
+            return self.net(images), [found[layer] for layer in self.layers]
+
+
 class Regressor(nn.Module):
     """
     The convolution after a student's guided layer that guesses the teacher's hint; it is thrown away after training.

@@ -396,15 +396,11 @@ def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
                 ours = partial(trainer, f"{which}-{name}-run{run}".replace(" ", "-"))
                 missing.setdefault(f"{which}: {name}", []).append(_missing(net, lessons, loss, lack, ours))
     nets = {"teacher": DigitNet(), **{str(w): Perceptron((w, w)) for w in WIDTHS}}
-    size = (1, SIDE, SIDE)
     return {
         "errors": {name: summary(values) for name, values in errs.items()},
         "seconds": {name: summary(values) for name, values in times.items()},
         "missing": {name: {k: summary([e[k] for e in each]) for k in each[0]} for name, each in missing.items()},
-        "nets": {
-            n: {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, size)}
-            for n, net in nets.items()
-        },
+        "nets": {name: cost.summary(net, (1, SIDE, SIDE)) for name, net in nets.items()},
         "test digits": len(test[1]),
     }
 

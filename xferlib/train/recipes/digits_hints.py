@@ -11,7 +11,7 @@ from xferlib.data import digits
 from xferlib.losses.distillation import attention_transfer, hint_loss
 from xferlib.metrics import cost
 from xferlib.nets.digit_nets import SIDE, DigitNet, thin
-from xferlib.nets.hints import Regressor, layer_outputs
+from xferlib.nets.hints import Regressor, Watched, layer_outputs
 from xferlib.train.recipes.digits import (
     RATE,
     Lessons,
@@ -74,27 +74,6 @@ class Guided(nn.Module):
         return self.regressor(self.body(images, (self.layer,))[self.layer])
 
 
-class Watched(nn.Module):
-    """
-    A student that gives its scores and what one of its layers gives.
-
-    Parameters
-    ----------
-    student : nn.Module
-        The net.
-    layer : str
-        Name of the layer.
-    """
-
-    def __init__(self, student: nn.Module, layer: str) -> None:
-        super().__init__()
-        self.student, self.layer = student, layer
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        with layer_outputs(self.student, [self.layer]) as found:
-            return self.student(images), found[self.layer]
-
-
 def from_hint(net: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """
     Learn what the teacher's hint layer gives: the first stage.
@@ -121,7 +100,7 @@ def from_attention(net: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tenso
     Parameters
     ----------
     net : nn.Module
-        A `Watched`.
+        A `Watched` of one layer.
     batch : tuple of Tensor
         As for `from_hint`.
 
@@ -130,7 +109,7 @@ def from_attention(net: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tenso
     dict of str to Tensor
         The terms "scores" and "attention".
     """
-    found, features = net(batch[0][0])
+    found, (features,) = net(batch[0][0])
     told = from_teacher(lambda images: found, batch, TEMPERATURE)
     return {"scores": told, "attention": ATTENTION * attention_transfer(features, batch[3][0])}
 
@@ -226,7 +205,7 @@ def learn(
     loss = from_labels if then == "labels" else partial(from_teacher, temperature=TEMPERATURE)
     main = partial(trainer, name)
     if first == "attention":
-        return study(Watched(net, middle(layers)), from_attention, lessons, STEPS, trainer=main, rate=rate)
+        return study(Watched(net, [middle(layers)]), from_attention, lessons, STEPS, trainer=main, rate=rate)
     spent, steps = 0.0, STEPS
     if first == "hint":
         steps -= HINT_STEPS
@@ -272,14 +251,10 @@ def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
         if run == seed:
             rates = {arm: [_at(rate, arm, lessons, test, trainer, run) for rate in RATES] for arm in ARMS}
     nets = {"teacher": DigitNet(), **{f"{n} layers": thin(n, WIDTH) for n in LAYERS}}
-    size = (1, SIDE, SIDE)
     return {
         "trials": {name: {key: summary(values) for key, values in row.items()} for name, row in found.items()},
         "errors at other rates": {"rates": RATES, **rates},
-        "nets": {
-            n: {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, size)}
-            for n, net in nets.items()
-        },
+        "nets": {name: cost.summary(net, (1, SIDE, SIDE)) for name, net in nets.items()},
         "test digits": len(test[1]),
     }
 

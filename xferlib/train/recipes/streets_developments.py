@@ -107,7 +107,7 @@ def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     figures: dict[str, Any] = {}
     for run in range(seed, seed + SEEDS):
         for name, net, figure in _trained(trainer, run):
-            costs = {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, (3, *_size(name)))}
+            costs = cost.summary(net, (3, *_size(name)))
             figures.setdefault(name, {**costs, "runs": []})["runs"].append(figure)
     return figures
 

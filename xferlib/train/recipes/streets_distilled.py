@@ -1,6 +1,6 @@
 """What a small net gains from a stronger one's opinion of every pixel: ENet learns from FCN-8s on drawn streets."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from xferlib.losses.segmentation import cross_entropy
 from xferlib.metrics import cost
 from xferlib.metrics.segmentation import evaluate
 from xferlib.nets.enet import ENet
-from xferlib.nets.hints import layer_outputs
+from xferlib.nets.hints import Watched
 from xferlib.train.recipes import streets_few_labels
 from xferlib.train.recipes.streets import TEST_SEED
 from xferlib.train.study import Study, Trainer
@@ -26,47 +26,12 @@ CLASSES = len(streets.CLASSES)
 STEPS, BATCH, RUNS = 600, 8, 2
 LONGER = 1.33
 """How many steps with labels alone take as long on one thread as one step with the teacher's opinion."""
+SIZE = (3, 128, 256)
 OPTIONS = {"batch_size": BATCH, "lr": 4e-3, "weight_decay": 0.01, "warmup": 50}
 ATTENTION = 1.0
 """Weight of the distance of each two attention maps."""
 LAYERS = {"bottleneck1_4": "backbone.pool2", "bottleneck3_7": "backbone.pool3"}
 """Where the student's attention is compared with the teacher's: at strides 4 and 8."""
-
-
-class Watched(nn.Module):
-    """
-    A net that also gives what some of its layers give.
-
-    Parameters
-    ----------
-    net : nn.Module
-        The net.
-    layers : iterable of str
-        Names of layers.
-    """
-
-    def __init__(self, net: nn.Module, layers: Iterable[str]) -> None:
-        super().__init__()
-        self.net, self.layers = net, tuple(layers)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """
-        Run the net.
-
-        Parameters
-        ----------
-        images : Tensor, shape (B, 3, H, W)
-            RGB in [0, 1].
-
-        Returns
-        -------
-        Tensor
-            What the net gives.
-        list of Tensor
-            What each layer gives.
-        """
-        with layer_outputs(self.net, self.layers) as found:
-            return self.net(images), [found[layer] for layer in self.layers]
 
 
 @lru_cache(maxsize=2)
@@ -192,15 +157,11 @@ def measure(net: nn.Module, scenes: int = 48) -> dict[str, float]:
     return {**found, "agreement": torch.stack(alike).mean().item()}
 
 
-def _costs(net: nn.Module) -> dict[str, int]:
-    return {"parameters": cost.parameters(net), "multiply-adds": cost.multiply_adds(net, (3, 128, 256))}
-
-
 def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     teacher = _teacher(torch.device("cpu")).net
     figures: dict[str, Any] = {
-        "teacher": {**_costs(teacher), **measure(teacher)},
-        "student": _costs(ENet(CLASSES)),
+        "teacher": {**cost.summary(teacher, SIZE), **measure(teacher)},
+        "student": cost.summary(ENet(CLASSES), SIZE),
         "seconds a step": _seconds_a_step(),
         "runs": {name: [] for name in ARMS},
     }
