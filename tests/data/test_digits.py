@@ -38,13 +38,6 @@ def test_the_end_of_the_file_is_harder_than_digits_at_random():
     assert wrong(np.arange(digits.COUNT)) > 1.8 * at_random
 
 
-def test_a_class_can_be_left_out():
-    images, labels = digits.load(digits.TRAIN, without=3)
-    whole, all_labels = digits.load(digits.TRAIN)
-    assert 3 not in labels and torch.equal(images, whole[all_labels != 3])
-    assert len(digits.load(digits.TRAIN, without=0)[1]) == 901
-
-
 def test_the_caller_owns_what_is_loaded():
     digits.load(range(1))[0].fill_(7)
     assert digits.load(range(1))[0].max() <= 1
@@ -71,7 +64,6 @@ def test_what_a_shift_pushes_out_is_lost():
     ("words", "call"),
     [
         ("digit 1797 does not exist", lambda: digits.load(range(1790, 1800))),
-        ("class 10 is no digit", lambda: digits.load(without=10)),
         (r"shape \(1, 8, 8\)", lambda: digits.shift(torch.rand(1, 8, 8), torch.Generator())),
         ("shifts up to -1", lambda: digits.shift(torch.rand(1, 1, 8, 8), torch.Generator(), -1)),
     ],

@@ -31,7 +31,7 @@ def _all() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(found.images).float()[:, None] / 16, torch.from_numpy(found.target).long()
 
 
-def load(numbers: range = range(COUNT), without: int | None = None) -> tuple[Tensor, Tensor]:
+def load(numbers: range = range(COUNT)) -> tuple[Tensor, Tensor]:
     """
     Load digits and what they are.
 
@@ -39,8 +39,6 @@ def load(numbers: range = range(COUNT), without: int | None = None) -> tuple[Ten
     ----------
     numbers : range
         Which: `TRAIN`, `TEST`, or any other of the 1797.
-    without : int, optional
-        A class to leave out, 0 to 9.
 
     Returns
     -------
@@ -52,16 +50,13 @@ def load(numbers: range = range(COUNT), without: int | None = None) -> tuple[Ten
     Raises
     ------
     ValueError
-        If a number is not one of the 1797, or there is no such class.
+        If a number is not one of the 1797.
     """
     wrong = [number for number in numbers if not 0 <= number < COUNT]
     if wrong:
         raise ValueError(f"digit {wrong[0]} does not exist; they are numbered 0 to {COUNT - 1}")
-    if without is not None and not 0 <= without < CLASSES:
-        raise ValueError(f"class {without} is no digit; there are 0 to {CLASSES - 1}")
-    images, labels = (each[list(numbers)] for each in _all())
-    kept = torch.ones_like(labels, dtype=torch.bool) if without is None else labels != without
-    return images[kept], labels[kept]
+    images, labels = _all()
+    return images[list(numbers)], labels[list(numbers)]
 
 
 def shift(images: Tensor, generator: Generator, most: int = 1) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops.colour import to_light
+
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, seen by the 2 degree observer
 _TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -113,7 +115,7 @@ def lab(images: Tensor) -> Tensor:
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images of shape {tuple(images.shape)}; expected RGB of (B, 3, H, W)")
     rgb = images.clamp(0, 1)
-    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    linear = to_light(rgb)
     xyz = torch.einsum("ij,bjhw->bihw", linear.new_tensor(_TO_XYZ), linear)
     share = xyz / xyz.new_tensor(_WHITE).view(3, 1, 1)
     f = torch.where(share > 0.008856, share.clamp_min(1e-6) ** (1 / 3), 7.787 * share + 16 / 116)

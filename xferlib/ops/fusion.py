@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from xferlib.ops.colour import LUMA
 from xferlib.ops.pyramid import collapse, gaussian, laplacian, mirrored
 
-LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in a grey picture (ITU-R BT.601)."""
 _LEAST = 1e-12  # where all exposures are flat or grey, they are averaged
 
 

@@ -13,14 +13,12 @@ from torch.optim import LBFGS, Adam, Optimizer
 from tqdm.auto import tqdm
 
 from xferlib.losses.perceptual import LossNetwork, Targets, Weights, perceptual_loss, style_targets
+from xferlib.ops.colour import LUMA
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers of Gatys et al. (section 3); what their code calls conv1_1 holds the features after the ReLU."""
 
 CONTENT_LAYERS = ("relu4_2",)
-
-LUMA = torch.tensor([0.299, 0.587, 0.114])
-"""Shares of red, green and blue in luminance."""
 
 NOISE = 0.02
 """Standard deviation up to which colours are taken for noise."""
@@ -294,7 +292,7 @@ def keep_colours(image: Tensor, content: Tensor) -> Tensor:
     """
     if image.shape != content.shape:
         raise ValueError(f"image {tuple(image.shape)} and content {tuple(content.shape)} differ; resize one")
-    change = torch.tensordot(LUMA.to(image), image - content, 1)
+    change = torch.tensordot(image.new_tensor(LUMA), image - content, 1)
     return (content + change).clamp(0, 1)  # the same step in R, G and B changes luminance alone
 
 
