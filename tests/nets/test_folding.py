@@ -11,6 +11,7 @@ from xferlib.nets.enet import ENet
 from xferlib.nets.fcn import FCN
 from xferlib.nets.folding import Pool, accelerate, channels_last, fold, swap_pooling
 from xferlib.nets.segnet import SegNet
+from xferlib.nets.transform_net import TransformNet
 from xferlib.nets.unet import UNet
 from xferlib.nets.vgg import VGG
 from xferlib.viz.trace import trace
@@ -224,3 +225,8 @@ def test_fast_enet_gives_the_same_labels(size):
     # Where two values were equal to seven digits, the other may be the maximum now.
     close = (ours - plain).abs().amax(1) < 1e-4
     assert close.float().mean() > 0.999
+
+
+def test_nets_with_instance_normalisation_keep_their_layout():
+    assert accelerate(TransformNet((4, 6, 8), 1, kernel=3).eval()).down2.conv.weight.is_contiguous()
+    assert not accelerate(NETS["fcn"]().eval()).backbone.conv1_2.weight.is_contiguous()

@@ -42,7 +42,7 @@ PAINTING = 256
 """Pixels a side of the paintings."""
 SIDE, BATCH, STEPS = 144, 4, 6000
 """Pixels a side of the pieces of photographs that a net of one style paints in training, pieces a step, and steps."""
-LARGE_SIDE, LARGE_BATCH, LARGE_STEPS = 256, 16, 7600
+LARGE_SIDE, LARGE_BATCH, LARGE_STEPS = 256, 16, 7593
 """The same for the net of all styles, which takes a GPU, or a processor's patience."""
 FRAME = 16
 """Mirrored pixels around a picture that is measured, as in `stylize`."""
