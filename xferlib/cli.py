@@ -1,9 +1,12 @@
 """The command line: ``xferlib list | apply | train | data``."""
 
 import argparse
+import errno
 import json
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from inspect import signature
@@ -88,7 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("name", metavar="NAME", help="a net, as `xferlib list` names it")
     apply.add_argument("inputs", metavar="FILE", type=Path, nargs="+", help="pictures, or folders of pictures")
     apply.add_argument("-o", "--out", metavar="DIR", type=Path, required=True, help="folder for the results")
-    apply.add_argument("--overlay", action="store_true", help="also write the labels laid over the picture")
+    apply.add_argument(
+        "--overlay", action="store_true", help="also write STEM-overlay.jpg, to look at labels or objects"
+    )
+    apply.add_argument("--resume", action="store_true", help="leave out pictures whose results are there already")
+    apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
+    memory = "memory that the net may take, such as 500M; larger pictures are done tile by tile (2G)"
+    apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, default=2**31, help=memory)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -116,6 +125,13 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+\.?\d*)([KMGT]?)B?", text.upper())
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of memory; write 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
 
 
 def _share(text: str) -> tuple[str, float]:
@@ -148,49 +164,82 @@ def _apply(options: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
     from xferlib import zoo
-    from xferlib.zoo.inference import style_shares
+    from xferlib.zoo.inference import PICTURES, style_shares
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
     shares = style_shares(row, dict(options.style))
-    if options.overlay and row.task == "style":
-        raise UsageError(f"--overlay: {row.name!r} paints pictures, and there are no labels to lay over them")
+    if options.overlay and row.task in PICTURES:
+        raise UsageError(f"--overlay: {row.name!r} makes pictures, and there are no labels to lay over them")
     jobs = _jobs(options.inputs, options.out, options.overlay)
-    net = load_row(row, options.zoo)
-    options.out.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for path, targets in tqdm(jobs.items(), desc=row.name, unit="picture", leave=False, disable=len(jobs) < 2):
+    net = load_row(row, options.zoo).to(_device(options.device))
+    _make_writable(options.out)
+    left = {path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to))}
+    done, failed = len(jobs) - len(left), []
+    for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, shares)
+            _apply_one(net, row, path, targets, shares, options.max_memory)
+            done += 1
         except zoo.ZooError:
             raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed.append(f"{error}" if str(path) in str(error) else f"{path}: {error}")
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures done: {options.out}")
+            if _is_full(error):
+                failed.append("no space is left: make room, and go on with --resume")
+                break
+    before = f", {len(jobs) - len(left)} of them before" if len(left) < len(jobs) else ""
+    print(f"{done} of {len(jobs)} pictures done{before}: {options.out}")
     for message in failed:
         print(f"xferlib apply: not done: {message}", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _device(name: str) -> str:
+    """Give PyTorch's name of the hardware asked for."""
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+    if name == "gpu" and found is None:
+        raise UsageError("--device gpu: this PyTorch finds no GPU; use --device cpu")
+    return "cpu" if name == "cpu" else found or "cpu"
+
+
+def _make_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written to ({error.strerror}); give another folder to -o") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
 def _apply_one(
-    net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path], shares: "Tensor | None" = None
+    net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path], shares: "Tensor | None", max_memory: int
 ) -> None:
     from xferlib.data import images
-    from xferlib.zoo.inference import colours, run
+    from xferlib.zoo.inference import PICTURES, colours, run
 
     image = images.read(path)
-    found: Tensor = run(net, row, image, shares)
-    if row.task == "style":
+    found: Tensor = run(net, row, image, shares, max_memory)
+    if len(targets) > 1:  # first, so that a result never lacks it
+        from xferlib import viz
+
+        whole = row.task == "segmentation"
+        images.write(targets[1], viz.overlay(image, found, colours(row)) if whole else viz.objects(image, found))
+    if row.task in PICTURES:
         images.write(targets[0], found)
     elif row.task == "instances":
         images.write_numbers(targets[0], found)
     else:
         images.write_labels(targets[0], found, colours(row))
-    if len(targets) > 1:
-        from xferlib import viz
-
-        whole = row.task == "segmentation"
-        images.write(targets[1], viz.overlay(image, found, colours(row)) if whole else viz.objects(image, found))
 
 
 def _jobs(inputs: Iterable[Path], out: Path, overlay: bool) -> dict[Path, list[Path]]:
@@ -198,7 +247,7 @@ def _jobs(inputs: Iterable[Path], out: Path, overlay: bool) -> dict[Path, list[P
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give -o a folder")
     pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given)))
-    endings = (".png", "_overlay.png") if overlay else (".png",)
+    endings = (".png", "-overlay.jpg") if overlay else (".png",)
     jobs = {path: [out / f"{path.stem}{ending}" for ending in endings] for path in pictures}
     sources = {path.resolve(): path for path in pictures}
     writers: dict[str, Path] = {}
@@ -224,16 +273,13 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    import torch
-
     from xferlib.train import Study, recipes
     from xferlib.train.recipe import run
 
     recipe = recipes.find(options.name)
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"--data {options.data}: no such folder")
-    if options.device == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UsageError("--device gpu: this PyTorch finds no GPU; train with --device cpu")
+    _device(options.device)
     if isinstance(recipe, Study):
         return _study(recipe, options)
     if recipe.batch_size % options.devices:

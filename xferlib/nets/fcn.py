@@ -134,6 +134,7 @@ class FCN(nn.Module):
             raise ValueError(f"{len(widths)} stages; FCN's strides need a backbone of 5")
         self.skips = SKIPS[stride]
         self.padding = padding
+        self.stride = 32  # of its pooling; the argument's is that of its finest logits
         self.backbone = VGG(in_channels, widths=widths, convs=convs, norm=norm, first_padding=padding)
         fc6_padding = hidden_kernel // 2 if padding == 1 else 0
         self._cells_cut = hidden_kernel // 2 - fc6_padding

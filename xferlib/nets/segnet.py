@@ -44,6 +44,7 @@ class SegNet(nn.Module):
         super().__init__()
         if len(widths) != len(convs):
             raise ValueError(f"{len(widths)} widths for {len(convs)} stages; give one width a stage")
+        self.stride = 2 ** len(widths)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         before = in_channels
         for stage, (width, count) in enumerate(zip(widths, convs, strict=True), start=1):

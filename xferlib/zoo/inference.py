@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from xferlib.data import images
 from xferlib.ops.instances import Instances
-from xferlib.ops.tiling import apply_tiled
 from xferlib.zoo.manifest import Row, ZooError, row
+from xferlib.zoo.memory import MEMORY, apply_within
 from xferlib.zoo.weights import load_row
 
-_TILE = 512
+PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
+"""Tasks whose result is a picture; that of others is labels or objects."""
+
 _SURE = 0.5
 
 Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
@@ -30,6 +32,7 @@ def apply(
     folder: str | os.PathLike | None = None,
     *,
     styles: Mapping[str, float] | None = None,
+    max_memory: int = MEMORY,
 ) -> Tensor:
     """
     Apply a shipped net to one picture.
@@ -45,13 +48,16 @@ def apply(
         Folder with a manifest and weights; by default that of the shipped nets.
     styles : mapping of str to float, optional
         For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
+    max_memory : int
+        Bytes that the net may take, about. A larger picture is done tile by tile, with the same result.
 
     Returns
     -------
     Tensor
         For a segmentation net the label map (H, W), int64, of the picture's own size. For a net that finds
         objects their map (H, W), int64: the surest object has number 1, 0 is none. Objects of a score below .5
-        are left out. For a net that paints the painted picture (3, H, W), RGB in [0, 1].
+        are left out. For a net that paints or restores the new picture (3, H, W), RGB in [0, 1]; one that enlarges s
+        times gives (3, s * H, s * W).
 
     Raises
     ------
@@ -60,15 +66,15 @@ def apply(
     ImageError
         If the picture cannot be read.
     ValueError
-        If the array or tensor is not a picture, or is too small for the net.
+        If the array or tensor is not a picture, is too small for the net, or too large for the memory.
     """
     entry = row(name, folder)
     shares = style_shares(entry, styles)
     net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
-    return run(net, entry, as_image(image), shares)
+    return run(net, entry, as_image(image), shares, max_memory)
 
 
-def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None) -> Tensor:
+def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, max_memory: int = MEMORY) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
 
@@ -82,26 +88,30 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None) -
         Image (3, H, W) in [0, 1].
     shares : Tensor, shape (S,), optional
         For a net of several styles, from `style_shares`.
+    max_memory : int
+        As `apply` takes it.
 
     Returns
     -------
     Tensor
-        For a segmentation net the label map (H, W), int64; for one that finds objects their map, for one that paints
-        the painted picture, see `apply`.
+        The label map, the map of objects or the new picture, see `apply`.
 
     Raises
     ------
     ZooError
         If the net is of a task that has no use on a picture alone.
     """
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
     with torch.no_grad():
         match row.task:
             case "segmentation":
-                return _labels(_logits(net, image), image.shape[1:])
+                return _labels(net, image, max_memory)
             case "instances":
-                return _numbers(net(image[None])[0])
-            case "style":
-                return (net(image[None]) if shares is None else _painted(net, image[None], shares))[0].contiguous()
+                return _numbers(net(image[None].to(device))[0]).cpu()
+            case "style" if shares is not None:
+                return _painted(net, image[None].to(device), shares.to(device))[0].cpu().contiguous()
+            case task if task in PICTURES:
+                return apply_within(net, image, max_memory, lambda made: made.clamp(0, 1)).contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -154,18 +164,14 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
-def _logits(net: nn.Module, image: Tensor) -> Tensor:
+def _labels(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
     if getattr(net, "in_channels", 3) == 1:
         image = image.mean(0, keepdim=True)
-    if getattr(net, "margin", 0):
-        return apply_tiled(net, image, net.legal_size(_TILE))[None]
-    return net(image[None])
-
-
-def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    if logits.shape[2:] != size:
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-    return logits.argmax(1)[0]
+    labels = apply_within(net, image, max_memory, lambda logits: logits.argmax(1))
+    if labels.shape == image.shape[1:]:
+        return labels
+    logits = net(image[None].to(next(net.parameters()).device))  # coarser ones: lay them out before the best is taken
+    return F.interpolate(logits, image.shape[1:], mode="bilinear").argmax(1)[0]
 
 
 def _numbers(found: Instances) -> Tensor:

@@ -1,0 +1,113 @@
+"""Nets within a given memory: whole, tile by tile, or refused."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from xferlib import zoo
+from xferlib.metrics.cost import peak_memory
+from xferlib.nets.unet import UNet
+from xferlib.nets.upsampling import SubPixelConv
+from xferlib.ops.tiling import apply_tiled
+from xferlib.zoo.memory import apply_within, bytes_per_pixel
+
+
+class Doubling(nn.Sequential):
+    """Doubles a picture; a pixel sees two pixels far."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), SubPixelConv(8, 3))
+        self.halo, self.stride = 2, 1
+
+
+@pytest.fixture
+def image():
+    return torch.rand(3, 150, 90, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def doubling():
+    torch.manual_seed(0)
+    return Doubling().eval()
+
+
+class Watched(nn.Module):
+    """Notes the sizes of what a net is given."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.halo, self.stride, self.sizes = net, net.halo, net.stride, []
+
+    def forward(self, x):
+        self.sizes.append(tuple(x.shape[2:]))
+        return self.net(x)
+
+
+def test_memory_is_that_of_the_largest_maps_alive(doubling):
+    # At the end the 8 maps that the last layer was given, its 12, and these laid out as pixels: floats of 4 bytes.
+    assert bytes_per_pixel(doubling) == pytest.approx(4 * (8 + 12 + 12), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [20, 64, 110])
+def test_a_tiled_picture_equals_a_whole_one_and_keeps_to_the_memory(doubling, image, side):
+    allowed = int(bytes_per_pixel(doubling) * side**2) + 1
+    net = Watched(doubling).eval()
+    bytes_per_pixel(net)
+    net.sizes.clear()
+    with torch.no_grad():
+        torch.testing.assert_close(apply_within(net, image, allowed), doubling(image[None])[0], atol=1e-6, rtol=0)
+    assert len(net.sizes) > 1
+    assert all(peak_memory(doubling, (3, *size)) <= allowed for size in net.sizes)
+
+
+def test_a_picture_that_fits_is_done_at_once(doubling, image):
+    net = Watched(doubling).eval()
+    allowed = int(bytes_per_pixel(net) * 150 * 90) + 1
+    net.sizes.clear()
+    with torch.no_grad():
+        apply_within(net, image, allowed)
+    assert net.sizes == [(150, 90)]
+
+
+@pytest.mark.parametrize("most", [2**40, 300_000])
+def test_what_is_made_of_the_result_is_made_of_each_tile(doubling, image, most):
+    with torch.no_grad():
+        found = apply_within(doubling, image, most, lambda made: made.argmax(1))
+        assert torch.equal(found, doubling(image[None])[0].argmax(0))
+
+
+def test_a_net_without_padding_is_tiled_anyway(image):
+    torch.manual_seed(0)
+    net = UNet(in_channels=3, width=4, depth=2).eval()
+    with torch.no_grad():
+        found = apply_within(net, image, 2**22)
+        torch.testing.assert_close(found, apply_tiled(net, image, net.legal_size(100)), atol=1e-5, rtol=0)
+
+
+def test_a_net_that_sees_the_whole_picture_is_refused_with_the_size_that_fits(image):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.InstanceNorm2d(4)).eval()
+    net.stride = 1
+    side = 40
+    allowed = int(bytes_per_pixel(net) * side**2) + 1
+    with pytest.raises(ValueError, match=r"a picture of 150x90 .* must see it whole: reduce it to about 40x40"):
+        apply_within(net, image, allowed)
+    with torch.no_grad():
+        assert apply_within(net, image[:, :side, :side], allowed).shape == (4, side, side)
+
+
+def test_a_memory_that_holds_no_tile_is_refused_with_the_least_that_does(doubling, image):
+    with pytest.raises(ValueError, match=r"1 MB of memory hold no tile; this net takes at least 1 MB"):
+        apply_within(doubling, image, 100)
+
+
+@pytest.mark.parametrize("name", ["fcn8s-streets", "segnet-streets", "unet-streets"])
+def test_shipped_nets_label_tiles_as_they_label_the_whole(name):
+    net = zoo.load(name)
+    image = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(0))
+    image = F.interpolate(image[None], (600, 500), mode="bilinear")[0]
+    with torch.no_grad():
+        whole = net(image[None])[0]
+        allowed = int(bytes_per_pixel(net) * 500**2)
+        tiled = apply_within(net, image, allowed)
+    torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)

@@ -1,0 +1,115 @@
+"""A net on a picture of any size, within a given memory: at once where it fits, else tile by tile."""
+
+import math
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from xferlib.metrics.cost import peak_memory
+from xferlib.ops.tiling import apply_tiled, reach
+
+MEMORY = 2**31
+"""Bytes that a net's activations may take unless asked otherwise."""
+
+_PROBE = 128
+_bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
+_halos: "WeakKeyDictionary[nn.Module, int | None]" = WeakKeyDictionary()
+
+
+def bytes_per_pixel(net: nn.Module) -> float:
+    """
+    Measure how much memory a net needs for each pixel of a picture.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of images, in evaluation mode.
+
+    Returns
+    -------
+    float
+        Bytes of activations alive at once, by one pass on a blank picture.
+    """
+    if net not in _bytes:
+        channels, margin = getattr(net, "in_channels", 3), getattr(net, "margin", 0)
+        side = net.legal_size(_PROBE + 2 * margin) if margin else _PROBE
+        _bytes[net] = peak_memory(net, (channels, side, side)) / (side - 2 * margin) ** 2
+    return _bytes[net]
+
+
+def apply_within(
+    net: nn.Module,
+    image: Tensor,
+    max_memory: int = MEMORY,
+    then: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """
+    Apply a net to a picture without taking more memory than allowed.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of images in evaluation mode, as `apply_tiled` takes it. One that looks at the whole picture, such as one
+        with instance normalisation, cannot be tiled.
+    image : Tensor, shape (C, H, W)
+        The picture.
+    max_memory : int
+        Bytes that the activations may take, about; the picture and the result come on top.
+    then : callable, optional
+        What to do with the net's result (1, K, h, w), such as ``lambda logits: logits.argmax(1)``.
+
+    Returns
+    -------
+    Tensor, shape (K, s * H, s * W), or what ``then`` makes of it
+        The result, the same as in one pass but for rounding.
+
+    Raises
+    ------
+    ValueError
+        If the picture does not fit and the net cannot be tiled, or no tile of it fits. The message says what would.
+    """
+    height, width = image.shape[-2:]
+    needed = bytes_per_pixel(net) * height * width
+    if needed <= max_memory and not getattr(net, "margin", 0):
+        result = net(image[None].to(_device(net)))
+        return (then(result) if then else result)[0].to(image.device)
+    side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
+    if getattr(net, "margin", 0):
+        return apply_tiled(net, image, net.legal_size(min(side, 512)), then=then)
+    halo, stride = _halo(net), getattr(net, "stride", 1)
+    if halo is None:
+        raise ValueError(
+            f"a picture of {height}x{width} takes about {_megabytes(needed)} of memory, more than the "
+            f"{_megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about {side}x{side}, or "
+            "allow more"
+        )
+    tile = side // stride * stride
+    if tile < 2 * halo + stride:
+        least = (2 * halo + stride) ** 2 * bytes_per_pixel(net)
+        raise ValueError(
+            f"{_megabytes(max_memory)} of memory hold no tile; this net takes at least {_megabytes(least)}"
+        )
+    return apply_tiled(net, image, min(tile, max(height, width)), halo=halo, stride=stride, then=then)
+
+
+def _halo(net: nn.Module) -> int | None:
+    """Say how far the net looks, or None where it looks everywhere or the period of its pooling is not known."""
+    if net not in _halos:
+        known = getattr(net, "halo", None)
+        if known is None and hasattr(net, "stride"):
+            try:
+                known = reach(net, getattr(net, "in_channels", 3))
+            except ValueError:  # it looks everywhere
+                known = None
+        _halos[net] = known
+    return _halos[net]
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next((p.device for p in net.parameters()), torch.device("cpu"))
+
+
+def _megabytes(count: float) -> str:
+    return f"{math.ceil(count / 2**20)} MB"
