@@ -440,10 +440,22 @@ def test_train_runs_the_recipe(trained, tmp_path, capsys):
     assert (asked["steps"], asked["seed"], asked["data"], str(asked["out"])) == (3, 2, tmp_path, "mine")
     assert (asked["accelerator"], asked["devices"]) == ("cpu", 2)
     assert [plain[key] for key in ("steps", "seed", "data", "out")] == [None] * 4
+    assert (plain["smoke"], plain["resume"]) == (False, False)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "dark-net: 3 steps on drawn numbers"
     assert out[1] == "dark-net: mean_iu 0.75, other 1; 0 s on none"
     assert out[2] == "dark-net: 10 steps on drawn numbers"
+
+
+def test_train_draws_the_curves_of_its_log(trained, tmp_path, capsys):
+    for folder, words in (("runs/dark-net", []), ("runs/dark-net/smoke", ["--smoke"])):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "log.csv").write_text("step,seconds,lr,loss,a,b\n1,0.1,1,3,1,2\n2,0.2,1,2,1,1\n")
+        assert cli.main(["train", "dark-net", *words]) == 0
+        assert f"each step is in {folder}/log.csv, its curves are in {folder}/curves.png" in capsys.readouterr().out
+        with Image.open(tmp_path / folder / "curves.png") as drawn:
+            assert min(drawn.size) > 300
+    assert [options["smoke"] for _, options in trained] == [False, True]
 
 
 def test_train_refuses_what_cannot_work(trained, capsys):
@@ -471,30 +483,60 @@ def test_an_unknown_recipe_is_refused(capsys):
     assert "no recipe is named 'no-such-recipe'" in _fails(capsys)
 
 
-def test_data_lists_what_there_is(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def camvid(monkeypatch, tmp_path):
+    """CamVid with one frame for training, in the folder of public sets."""
     pixels = torch.zeros(3, 4, 5)
     for folder in ("train", "trainannot"):
         (tmp_path / "camvid" / folder).mkdir(parents=True)
     images.write(tmp_path / "camvid/train/f.png", pixels)
     images.write_labels(tmp_path / "camvid/trainannot/f.png", pixels[0].long(), PALETTE)
     monkeypatch.setenv("XFERLIB_DATA", str(tmp_path))
-    assert cli.main(["data"]) == 0
+    return tmp_path / "camvid"
+
+
+@pytest.mark.parametrize("words", [["data"], ["data", "list"]])
+def test_data_lists_what_there_is(camvid, capsys, words):
+    assert cli.main(words) == 0
     out = capsys.readouterr().out
     lines = {line.split()[0]: line for line in out.splitlines() if line.split()}
     assert "streets" in lines
     assert "Stefan van der Walt" in lines["chelsea"] and "CC0" in lines["chelsea"] and " test " in lines["chelsea"]
-    assert "found: 1 train" in lines["camvid"] and "trainannot/" in lines["camvid"]
+    assert "1 train" in lines["camvid"] and "https://" in lines["camvid"] and "Brostow" in lines["camvid"]
+    assert "not found" in lines["nuclei"]
 
 
-def test_data_says_what_is_missing(monkeypatch, tmp_path, capsys):
+def test_data_without_a_folder_says_so(monkeypatch, capsys):
     monkeypatch.delenv("XFERLIB_DATA", raising=False)
     assert cli.main(["data"]) == 0
     out = capsys.readouterr().out
     assert "XFERLIB_DATA names (not set)" in out and re.search("camvid +not found", out)
-    (tmp_path / "camvid").mkdir()
-    monkeypatch.setenv("XFERLIB_DATA", str(tmp_path))
-    assert cli.main(["data"]) == 0
-    assert re.search("camvid +found, with another layout", capsys.readouterr().out)
+    assert cli.main(["data", "where"]) == 1
+    assert "XFERLIB_DATA is not set. Set it to a folder" in capsys.readouterr().out
+    assert cli.main(["data", "check", "camvid"]) == 2
+    assert "XFERLIB_DATA is not set; set it to the folder that holds camvid/" in _fails(capsys)
+
+
+def test_data_where_names_the_folders(camvid, capsys):
+    assert cli.main(["data", "where"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(camvid.parent)
+    assert re.fullmatch(f"{camvid} +1 train", lines[1])
+
+
+def test_data_check_says_file_by_file_what_is_missing(camvid, capsys):
+    assert cli.main(["data", "check", "camvid"]) == 0
+    out = capsys.readouterr().out
+    assert "train: 1 found, 0 missing\nval: not there\n" in out and "terms: academic use" in out
+    (camvid / "trainannot/f.png").unlink()
+    assert cli.main(["data", "check", "camvid", str(camvid)]) == 1
+    out = capsys.readouterr().out
+    assert f"train: 1 found, 1 missing\n  {camvid}/trainannot/f.png: no such file, wanted by" in out
+    (camvid / "train/f.png").unlink()
+    assert cli.main(["data", "check", "camvid"]) == 1
+    assert f"train: not there\n  {camvid}/train/*: no such files" in capsys.readouterr().out
+    assert cli.main(["data", "check", "camvit"]) == 2
+    assert "did you mean 'camvid'?" in _fails(capsys)
 
 
 def test_the_package_can_be_run_and_lists_without_importing_the_training():

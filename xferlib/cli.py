@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 
     from xferlib.train import Study
     from xferlib.zoo import Row
-
-_REAL = (
-    (
-        "camvid",
-        "CamVid",
-        "train/ val/ test/ with frames, and trainannot/ valannot/ testannot/ with labels of the same name",
-    ),
-    ("isbi2012", "ISBI", "image/ and label/ with slices of the same name; 0 is membrane, 255 cell"),
-    ("nuclei", "Nuclei", "image/, and label/ with 16-bit PNG of the same names; k is the k-th nucleus"),
-)
 
 
 class UsageError(ValueError):
@@ -107,11 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", metavar="N", type=_positive, help="steps, instead of the recipe's")
     train.add_argument("--seed", metavar="S", type=_natural, help="seed, instead of the recipe's")
     train.add_argument("--data", metavar="DIR", type=Path, help="real data, instead of what XFERLIB_DATA names")
+    train.add_argument("--resume", action="store_true", help="insist on a checkpoint; one that is there is used anyway")
+    train.add_argument(
+        "--smoke", action="store_true", help="see in seconds whether it runs: two steps, nothing measured"
+    )
     train.add_argument("--out", metavar="DIR", type=Path, help="folder for the trained net and its record")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to train on")
     train.add_argument("--devices", metavar="N", type=_positive, default=1, help="how many, one process each")
 
-    command("data", _data, "List the data: drawn sets, photographs, and real sets that were found.")
+    data = command("data", _data_list, "Say what data there is, and what of a public set is missing.")
+    asks = data.add_subparsers(metavar="{list,check,where}")
+    asks.add_parser("list", help="drawn sets, photographs, and public sets").set_defaults(run=_data_list)
+    check = asks.add_parser("check", help="say file by file what of a public set is missing")
+    check.add_argument("name", metavar="NAME", help="a public set, as `xferlib data list` names it")
+    check.add_argument("folder", metavar="DIR", type=Path, nargs="?", help="its folder, if it is not in XFERLIB_DATA")
+    check.set_defaults(run=_data_check)
+    asks.add_parser("where", help="say where public sets are looked for").set_defaults(run=_data_where)
     return parser
 
 
@@ -274,7 +274,7 @@ def _pictures(path: Path) -> list[Path]:
 
 def _train(options: argparse.Namespace) -> int:
     from xferlib.train import Study, recipes
-    from xferlib.train.recipe import run
+    from xferlib.train.recipe import LOG, run
 
     recipe = recipes.find(options.name)
     if options.data is not None and not options.data.is_dir():
@@ -292,20 +292,40 @@ def _train(options: argparse.Namespace) -> int:
         seed=options.seed,
         data=options.data,
         out=options.out,
+        resume=options.resume,
+        smoke=options.smoke,
         accelerator=options.device,
         devices=options.devices,
     )
     if row is not None:
         figures = ", ".join(f"{name} {value}" for name, value in row.result.items())
         print(f"{row.name}: {figures}; {row.cost['seconds']} s on {row.cost['hardware']}")
+        log = Path("runs", recipe.name, *(["smoke"] if options.smoke else []), LOG)
+        if log.exists():
+            print(f"each step is in {log}, its curves are in {_draw_curves(log)}")
     return 0
+
+
+def _draw_curves(log: Path) -> Path:
+    """Draw the losses of a training beside its log."""
+    from xferlib import viz
+    from xferlib.train.log import read
+
+    lines = read(log)
+    names = [name for name in lines[0] if name not in ("step", "seconds", "lr")]
+    terms = {name: [float(line[name]) for line in lines] for name in names}
+    low = min(min(values) for values in terms.values())
+    figure = viz.curves(terms, steps=[int(line["step"]) for line in lines], log=low > 0)
+    picture = log.with_name("curves.png")
+    figure.savefig(picture, dpi=150)
+    return picture
 
 
 def _study(study: "Study", options: argparse.Namespace) -> int:
     from xferlib.train.study import run
 
-    for name in ("steps", "data"):
-        if getattr(options, name) is not None:
+    for name in ("steps", "data", "smoke", "resume"):
+        if getattr(options, name) not in (None, False):
             raise UsageError(f"--{name}: {study.name} is a study, whose trainings are fixed")
     print(f"{study.name}: {study.data}", flush=True)
     found = run(study, seed=options.seed, out=options.out, accelerator=options.device, devices=options.devices)
@@ -313,17 +333,44 @@ def _study(study: "Study", options: argparse.Namespace) -> int:
     return 0
 
 
-def _data(options: argparse.Namespace) -> int:
-    from xferlib.data import photos
+def _data_list(options: argparse.Namespace) -> int:
+    from xferlib.data import photos, public
 
     print("Drawn, exactly labelled, any number of them:")
     _table((), _drawn())
     print("\nPhotographs that scikit-image and scikit-learn ship:")
     parts = [(name, "test" if name in photos.TEST else "train", photos.ORIGINS[name]) for name in photos.NAMES]
     _table((), [(name, part, of.title, of.author, of.terms) for name, part, of in parts])
+    print(f"\nPublic sets, in the folder that XFERLIB_DATA names ({os.environ.get('XFERLIB_DATA') or 'not set'}):")
+    _table((), [(name, found, of.title, of.page, of.terms) for name, of, found in public.overview()])
+    return 0
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from xferlib.data import public
+
+    try:
+        of, found = public.find(options.name), public.check(options.name, options.folder)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(f"{of.title}\npage: {of.page}\nterms: {of.terms}\nlayout: {of.layout}")
+    there = [part for part in found if part.items]
+    for part in found:
+        print(f"{part.part}: " + (f"{part.items} found, {len(part.missing)} missing" if part.items else "not there"))
+        for line in part.missing if part in there or not there else ():
+            print(f"  {line}")
+    return 0 if there and not any(part.missing for part in there) else 1
+
+
+def _data_where(options: argparse.Namespace) -> int:
     home = os.environ.get("XFERLIB_DATA")
-    print(f"\nReal sets, in the folder that XFERLIB_DATA names ({home or 'not set'}):")
-    _table((), [(name, _found(home, name, reader), layout) for name, reader, layout in _REAL])
+    if not home:
+        print("XFERLIB_DATA is not set. Set it to a folder, and put each public set into one of its own name there.")
+        return 1
+    from xferlib.data import public
+
+    print(Path(home).absolute())
+    _table((), [(str(Path(home).absolute() / name), found) for name, _, found in public.overview()])
     return 0
 
 
@@ -335,24 +382,6 @@ def _drawn() -> list[tuple[str, str]]:
     modules = [import_module(f"xferlib.data.{name}") for name in names]
     drawing = [module for module in modules if hasattr(module, "draw")]
     return [(module.__name__.rpartition(".")[2], module.__doc__.strip().splitlines()[0]) for module in drawing]
-
-
-def _found(home: str | None, name: str, reader: str) -> str:
-    """Say which parts of a real set its reader can read."""
-    from xferlib.data import benchmarks
-
-    if not home or not (Path(home) / name).is_dir():
-        return "not found"
-    read, parts = getattr(benchmarks, reader), []
-    options = (
-        [{"split": split} for split in ("train", "val", "test")] if "split" in signature(read).parameters else [{}]
-    )
-    for option in options:
-        try:
-            parts.append(" ".join([str(len(read(Path(home) / name, **option))), *option.values()]))
-        except (FileNotFoundError, ValueError):  # not there, or a set without such a split
-            continue
-    return "found: " + ", ".join(parts) if parts else "found, with another layout"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
-from xferlib.train import CheckpointError, Recipe, RecipeError, recipe, recipes
+from xferlib.train import CheckpointError, Recipe, RecipeError, log, recipe, recipes
 
 
 class Tiny(nn.Module):
@@ -160,6 +160,43 @@ def test_a_run_that_is_broken_off_goes_on(tiny, tmp_path):
     resumed = _run(replace(tiny, loss=stopping))
     assert len(asked) == 13 + 8
     assert resumed.sha256 == whole.sha256 and not checkpoint.exists()
+
+
+def test_each_step_is_logged_once_though_the_run_was_broken_off(tiny, tmp_path):
+    asked = []
+
+    def stopping(net, batch):
+        asked.append(batch)
+        if len(asked) == 13:
+            raise KeyboardInterrupt
+        return _error(net, batch)
+
+    stopping.__qualname__ = _error.__qualname__
+    with pytest.raises(KeyboardInterrupt):
+        _run(replace(tiny, loss=stopping, options={"save_every": 0.0}))
+    _run(tiny, resume=True)
+    lines = log.read(tmp_path / "runs" / "tiny-net" / "log.csv")
+    assert [int(line["step"]) for line in lines] == list(range(1, 21))
+    assert float(lines[-1]["loss"]) < float(lines[0]["loss"])
+
+
+def test_resuming_insists_on_a_checkpoint(tiny):
+    with pytest.raises(RecipeError, match=r"steps20-seed5.pt: there is no checkpoint .* start without --resume"):
+        _run(tiny, resume=True)
+    assert zoo.rows() == []
+
+
+def test_a_smoke_run_takes_two_steps_and_spares_everything(tiny, tmp_path):
+    asked = []
+
+    def loss(net, batch):
+        asked.append(len(batch[0]))
+        return _error(net, batch)
+
+    row = _run(replace(tiny, loss=loss, batch_size=50, evaluate=None), smoke=True)
+    assert asked == [2, 2] and row.result == {"steps": 2}
+    assert zoo.rows() == [] and zoo.rows(tmp_path / "runs/tiny-net/smoke") == [row]
+    assert not list((tmp_path / "runs").rglob("*.pt"))
 
 
 def test_a_failing_evaluation_costs_no_training(tiny):

@@ -78,6 +78,13 @@ def test_the_loss_trains_every_parameter_that_learns(recipe, data):
     assert any(p.grad.any() for p in learning.values())
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_each_recipe_smokes(recipe, data, tmp_path):
+    row = recipes_of.run(recipe, smoke=True, data=data, runs=tmp_path, progress=False, accelerator="cpu")
+    net = zoo.load(recipe.name, tmp_path / recipe.name / "smoke", fast=False)
+    assert row.parameters == sum(p.numel() for p in net.parameters())
+
+
 def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     recipe = recipes.find("fcn8s-camvid")
     row = recipes_of.run(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from torch.utils.data import Dataset
 from xferlib import zoo
 from xferlib.train import record
 from xferlib.train.fit import Loss, fit
+from xferlib.train.log import Log
 from xferlib.zoo.manifest import data_folder
+
+LOG = "log.csv"
+"""Name of a run's log in its folder."""
+
+_SMOKE_STEPS = 2
 
 
 class RecipeError(ValueError):
@@ -96,13 +103,15 @@ def run(
     out: str | os.PathLike | None = None,
     runs: str | os.PathLike = "runs",
     progress: bool = True,
+    resume: bool = False,
+    smoke: bool = False,
     **hardware: Any,
 ) -> zoo.Row | None:
     """
     Train a recipe's net, measure it, and save both.
 
     A run that is killed goes on where it was when it is started again: its checkpoint lies in
-    ``runs/NAME/`` until the net is saved.
+    ``runs/NAME/`` until the net is saved. A line for every step is in ``log.csv`` beside it.
 
     Parameters
     ----------
@@ -120,6 +129,10 @@ def run(
         Folder of unfinished runs.
     progress : bool
         Whether to show a progress bar.
+    resume : bool
+        Whether there must be a checkpoint to go on from.
+    smoke : bool
+        Whether to see only if it runs: two steps of small batches, nothing measured, saved in ``runs/NAME/smoke``.
     **hardware
         ``accelerator``, ``devices``, ``strategy`` and ``precision``, as `fit` takes them.
 
@@ -134,40 +147,48 @@ def run(
         If the folder of the unfinished run holds one with other settings.
     FileNotFoundError
         If the recipe needs real data that is not there.
+    RecipeError
+        If there should be a checkpoint and is none.
     """
+    if smoke:
+        steps, out = _SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
     departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)
     steps = recipe.steps if steps is None else steps
     seed = recipe.seed if seed is None else seed
     data = data or os.environ.get("XFERLIB_DATA")
     data = Path(data).expanduser() if data else None
-    folder = Path(runs) / recipe.name
+    folder = Path(out) if smoke else Path(runs) / recipe.name
+    checkpoint = None if smoke else folder / f"steps{steps}-seed{seed}.pt"
+    if resume and not (checkpoint and checkpoint.exists()):
+        raise RecipeError(f"{checkpoint}: there is no checkpoint to go on from; start without --resume")
     weights, results = _places(out, folder, departs)
-    for place in (weights, results):
+    for place in (weights, results, folder):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
 
     commit = record.commit()
     stream = recipe.dataset(data, seed)
     net = _first_net(recipe, seed)
-    checkpoint = folder / f"steps{steps}-seed{seed}.pt"
-    history = fit(
-        net,
-        recipe.loss,
-        stream,
-        steps=steps,
-        batch_size=recipe.batch_size,
-        lr=recipe.lr,
-        seed=seed,
-        checkpoint=checkpoint,
-        progress=progress,
-        **{**recipe.options, **hardware},
-    )
+    with closing(Log(folder / LOG)) as log:
+        history = fit(
+            net,
+            recipe.loss,
+            stream,
+            steps=steps,
+            batch_size=_small_batch(hardware) if smoke else recipe.batch_size,
+            lr=recipe.lr,
+            seed=seed,
+            checkpoint=checkpoint,
+            progress=progress,
+            on_step=log,
+            **{**recipe.options, **hardware},
+        )
     if record.rank_and_processes()[0]:
         return None
 
     if recipe.finish:
         net = recipe.finish(net, data)
     net.half().float()  # what is measured is what is shipped: float16 weights
-    result = record.plain(recipe.evaluate(net, data))
+    result = {"steps": steps} if smoke else record.plain(recipe.evaluate(net, data))
     cost = {"seconds": round(history.seconds), "hardware": record.hardware(**hardware)}
     row = zoo.save(
         net,
@@ -195,8 +216,13 @@ def run(
         "cost": cost,
     }
     record.write(results / f"{recipe.name}.json", found)
-    checkpoint.unlink(missing_ok=True)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
     return row
+
+
+def _small_batch(hardware: Mapping[str, Any]) -> int:
+    return 2 * hardware.get("devices", 1)
 
 
 def _places(out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple[Path, Path]:
