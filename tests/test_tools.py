@@ -8,7 +8,8 @@ import urllib.request
 import nbformat
 import pytest
 
-from tools import book, execute, ledger, notebooks, serve
+from tools import book, cards, execute, ledger, notebooks, serve
+from xferlib import zoo
 from xferlib.claims import MIME
 
 HTML = {"text/html": "<b>static</b>", "text/plain": "static"}
@@ -150,6 +151,36 @@ def test_the_ledger_has_every_claim(tmp_path):
 def test_a_ledger_without_its_mark_is_an_error():
     with pytest.raises(ValueError, match="has lost the line"):
         ledger.page("no mark", [])
+
+
+def test_each_shipped_net_has_a_card():
+    page = cards.page(f"before\n{cards.MARK}\nafter")
+    assert page.startswith("before") and page.endswith("after")
+    for net in zoo.rows():
+        assert page.count(f"\n## {net.name}\n") == 1 and f'<a href="#{net.name}">' in page
+        assert net.sha256 in page and f"xferlib train {net.recipe}</code>, seed {net.seed}" in page
+
+
+def test_a_card_says_what_is_on_record():
+    net = zoo.Row(
+        name="a-net", task="style", chapter="gatys", net="fcn.FCN", arguments={"stride": 8}, classes=("x<y", "z"),
+        palette=None, recipe="a-net", seed=3, data="drawn", terms="ours & free", file="a.safetensors", sha256="0" * 64,
+        bytes=1_500_000, parameters=12345, result={"loss": 0.25, "by style": {"a": 1.0, "b": 2}},
+        cost={"seconds": 3600, "hardware": "a CPU"},
+    )  # fmt: skip
+    card = cards.card(net, {"steps": 70, "commit": "abcdef0123456789 and uncommitted changes"})
+    for part in (
+        "## a-net", '<a href="chapters/gatys.html">gatys</a>', "xferlib.nets.fcn.FCN(stride=8)",
+        "x&lt;y, z", "ours &amp; free", "12,345 parameters, 1.5 MB", "loss 0.25<br>by style: a 1, b 2", "60 minutes on a CPU",
+        "<code>xferlib train a-net</code>, seed 3, 70 steps, commit <code>abcdef012345</code> and uncommitted changes",
+    ):  # fmt: skip
+        assert part in card
+    assert "seed 3</td>" in cards.card(net, {})
+
+
+def test_models_without_their_mark_are_an_error():
+    with pytest.raises(ValueError, match="has lost the line"):
+        cards.page("no mark")
 
 
 def test_staging_touches_only_what_changed(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools import execute, ledger, notebooks
+from tools import cards, execute, ledger, notebooks
 from tools.notebooks import ROOT
 
 BUILD = ROOT / "_build"
@@ -54,6 +54,7 @@ def gather(chapters: Path) -> dict[str, bytes]:
             files[f"{page}.md"] = path.read_bytes()
     executed = [chapters / path.name for path in notebooks.chapter_paths()]
     files["claims.md"] = ledger.page(files["claims.md"].decode(), executed).encode()
+    files["models.md"] = cards.page(files["models.md"].decode()).encode()
     return files
 
 

@@ -1,0 +1,94 @@
+"""The cards of the shipped nets, made from the manifest and the records of their trainings, put into models.md."""
+
+import json
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from tools.notebooks import ROOT
+from xferlib.zoo.manifest import Row, rows
+
+MARK = "<!-- the cards -->"
+
+
+def page(template: str) -> str:
+    """Put an overview and a card for every shipped net in place of the mark in the page's template."""
+    if MARK not in template:
+        raise ValueError(f"models.md has lost the line that the cards replace: {MARK}")
+    nets = sorted(rows(), key=lambda row: (row.task, row.name))
+    parts = [_overview(nets), *(card(net, record(net.name)) for net in nets)]
+    return template.replace(MARK, "\n\n".join(parts))
+
+
+def record(name: str) -> Mapping[str, Any]:
+    """Read what is on record of a net's training; nothing where there is no record."""
+    path = ROOT / "data" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def card(net: Row, of: Mapping[str, Any]) -> str:
+    """Describe one net: a heading, and a table of what is known."""
+    lines = "\n".join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in _facts(net, of))
+    table = f'<table class="table card-of-a-net">\n<tbody>\n{lines}\n</tbody></table>'
+    return f'## {net.name}\n\n<div class="pst-scrollable-table-container">{table}</div>'
+
+
+def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "task", escape(net.task)
+    yield "chapter", f'<a href="chapters/{net.chapter}.html">{escape(net.chapter.replace("_", " "))}</a>'
+    yield "class", f"<code>xferlib.nets.{escape(net.net)}({escape(_call(net.arguments))})</code>"
+    yield "size", f"{net.parameters:,} parameters, {net.bytes / 1e6:.1f} MB"
+    if net.classes:
+        yield "styles" if net.task == "style" else "classes", escape(", ".join(net.classes))
+    yield "trained on", escape(net.data)
+    yield "terms", escape(net.terms)
+    yield "measured", "<br>".join(_figures(net.result))
+    yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
+    steps = f", {of['steps']} steps" if "steps" in of else ""
+    yield "made by", f"<code>xferlib train {escape(net.recipe)}</code>, seed {net.seed}{steps}{_commit(of)}"
+    yield "sha256", f"<code>{net.sha256}</code>"
+
+
+def _call(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def _figures(result: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f"{key} {_number(each)}" for key, each in value.items())
+            yield f"{escape(name)}: {escape(inner)}"
+        else:
+            yield f"{escape(name)} {escape(_number(value))}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (Mapping, list)):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _commit(of: Mapping[str, Any]) -> str:
+    if not of.get("commit"):
+        return ""
+    commit, _, rest = of["commit"].partition(" ")
+    return f", commit <code>{commit[:12]}</code>{' ' + escape(rest) if rest else ''}"
+
+
+def _overview(nets: list[Row]) -> str:
+    """List all nets in one table, each with a link to its card."""
+    lines = []
+    for net in nets:
+        headline = next(_figures(net.result), "")
+        cells = (f'<a href="#{net.name}">{net.name}</a>', escape(net.task), f"{net.bytes / 1e6:.1f} MB", headline)
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("net", "task", "size", "measured"))
+    rows_of = "\n".join(lines)
+    return (
+        '<div class="pst-scrollable-table-container"><table class="table nets">\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows_of}\n</tbody></table></div>"
+    )
