@@ -171,7 +171,8 @@ def test_a_card_says_what_is_on_record():
     card = cards.card(net, {"steps": 70, "commit": "abcdef0123456789 and uncommitted changes"})
     for part in (
         "## a-net", '<a href="chapters/gatys.html">gatys</a>', "xferlib.nets.fcn.FCN(stride=8)",
-        "x&lt;y, z", "ours &amp; free", "12,345 parameters, 1.5 MB", "loss 0.25<br>by style: a 1, b 2", "60 minutes on a CPU",
+        "x&lt;y, z", "ours &amp; free", "12,345 parameters, 1.5 MB", "loss 0.25<br>by style: a 1, b 2",
+        "60 minutes on a CPU",
         "<code>xferlib train a-net</code>, seed 3, 70 steps, commit <code>abcdef012345</code> and uncommitted changes",
     ):  # fmt: skip
         assert part in card
