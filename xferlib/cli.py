@@ -303,6 +303,8 @@ def _train(options: argparse.Namespace) -> int:
         log = Path("runs", recipe.name, *(["smoke"] if options.smoke else []), LOG)
         if log.exists():
             print(f"each step is in {log}, its curves are in {_draw_curves(log)}")
+        if recipe.adapt:
+            print(f"use it: xferlib apply {row.name} --zoo {options.out or log.parent} PICTURE -o out/")
     return 0
 
 

@@ -43,6 +43,12 @@ def data(tmp_path_factory):
     for i in range(13):
         photo = rng.integers(256, size=(24, 30 + i, 3)).astype(np.uint8)
         Image.fromarray(photo).resize((300 + 10 * i, 240)).save(root / "photos" / "set" / f"{i}.png")
+    for kind in ("image", "label"):
+        (root / kind).mkdir()
+    for i in range(7):
+        labels = np.kron(rng.integers(2, size=(5, 6)), np.ones((10, 10))).astype(np.uint8)
+        Image.fromarray(labels).save(root / "label" / f"{i}.png")
+        Image.fromarray(100 + 50 * labels).save(root / "image" / f"{i}.png")
     return root
 
 

@@ -358,9 +358,18 @@ def test_colours_come_from_the_data(tmp_path):
 
     row = _save(tmp_path)
     assert np.array_equal(colours(row), streets.PALETTE)
-    for wrong in (None, "../x", "os.path"):
+    for wrong in ("../x", "os.path"):
         with pytest.raises(zoo.ZooError, match="no palette"):
             colours(replace(row, palette=wrong))
+    with pytest.raises(zoo.ZooError, match="no palette"):
+        colours(replace(row, palette=None, classes=()))
+
+
+def test_classes_of_a_readers_own_have_the_colours_of_voc(tmp_path):
+    row = replace(_save(tmp_path), palette=None, classes=tuple(map(str, range(256))))
+    found = colours(row)
+    assert found[[0, 1, 2, 15, 20]].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128]]
+    assert found[255].tolist() == [224, 224, 192] and len(np.unique(found, axis=0)) == 256
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from([(), (1,), (3,)]))

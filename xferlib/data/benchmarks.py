@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 
 from xferlib.data.images import ImageError, read, read_labels
 
-_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Endings of files that count as pictures."""
+
 _VOID = 255
 
 
@@ -37,7 +39,7 @@ class ImageFolder(Dataset):
         self.root = Path(root)
         self.paths = _pictures(self.root, "**/*")
         if not self.paths:
-            known = ", ".join(sorted(_SUFFIXES))
+            known = ", ".join(sorted(SUFFIXES))
             raise FileNotFoundError(f"{self.root.absolute()}: no folder with pictures in it ({known})")
 
     def __len__(self) -> int:
@@ -272,6 +274,64 @@ class Nuclei(Dataset):
         return "fluorescence" if image.median() < 0.4 else "stained"
 
 
+class ReflectionTriples(Dataset):
+    """
+    Pictures with a reflection, and the two layers that they are made of, as CEILNet's authors distribute them.
+
+    Item ``i`` is a triple: picture, background and reflection, each (3, H, W) float32 in [0, 1]. Sizes differ from
+    triple to triple.
+
+    Parameters
+    ----------
+    root : str or path-like, optional
+        The folder with ``X-input``, ``X-label1`` (background) and ``X-label2`` (reflection) for each name X; by default
+        ``reflection_synthetic`` in the folder that the environment variable XFERLIB_DATA names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, no input in it, or an input lacks a layer.
+
+    References
+    ----------
+    Fan, Yang, Hua, Chen, Wipf, "A Generic Deep Architecture for Single Image Reflection Removal and Image Smoothing",
+    ICCV 2017.
+    """
+
+    def __init__(self, root: str | os.PathLike | None = None) -> None:
+        self.root = _root(root, "reflection_synthetic")
+        self.paths = _pictures(self.root, "*-input.*")
+        if not self.paths:
+            raise FileNotFoundError(
+                f"no pictures named X-input in {self.root.absolute()}. Expected beside each: X-label1 and X-label2. "
+                "Pass their folder as root, or set XFERLIB_DATA to the folder that holds reflection_synthetic/"
+            )
+        self.label_paths = [tuple(self._layer(path, kind) for kind in ("label1", "label2")) for path in self.paths]
+
+    def __len__(self) -> int:
+        """Count the triples."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Read triple `index`."""
+        paths = (self.paths[index], *self.label_paths[index])
+        image, background, reflection = map(read, paths)
+        for path, layer in zip(paths[1:], (background, reflection), strict=True):
+            if layer.shape != image.shape:
+                raise ImageError(
+                    f"{path}: a layer of {tuple(layer.shape[1:])} does not fit its picture of "
+                    f"{tuple(image.shape[1:])}; fetch both again"
+                )
+        return image, background, reflection
+
+    @staticmethod
+    def _layer(path: Path, kind: str) -> Path:
+        found = path.with_name(f"{path.stem.removesuffix('input')}{kind}{path.suffix}")
+        if not found.is_file():
+            raise FileNotFoundError(f"{found}: no such file, a layer of {path}; fetch the set again")
+        return found
+
+
 def _part(name: str) -> str:
     return "train" if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 6 else "val"
 
@@ -288,7 +348,7 @@ def _root(root: str | os.PathLike | None, name: str) -> Path:
 
 
 def _pictures(folder: Path, pattern: str) -> list[Path]:
-    found = (path for path in folder.glob(pattern) if path.suffix.lower() in _SUFFIXES)
+    found = (path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES)
     shown = (path for path in found if not _hidden(path.relative_to(folder)))
     return sorted(path for path in shown if path.is_file())
 

@@ -71,6 +71,9 @@ class Recipe:
         with normalisation and heads that only the training needs.
     finish : callable, optional
         Called as ``finish(learner, data)`` with what was trained; gives the net that is measured and shipped.
+    adapt : callable, optional
+        Called as ``adapt(recipe, data)`` where the user's folder decides on the classes; gives the recipe for it. What
+        such a recipe makes stays with the user, in ``runs/NAME``.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     learner: Callable[[], nn.Module] | None = None
     finish: Callable[[nn.Module, Path | None], nn.Module] | None = None
+    adapt: Callable[["Recipe", Path], "Recipe"] | None = None
 
 
 def run(
@@ -148,8 +152,12 @@ def run(
     FileNotFoundError
         If the recipe needs real data that is not there.
     RecipeError
-        If there should be a checkpoint and is none.
+        If there should be a checkpoint and is none, or the recipe is for the user's own data and none is named.
     """
+    if recipe.adapt:
+        if data is None:
+            raise RecipeError(f"{recipe.name!r} trains on your own data: name its folder, --data DIR")
+        recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
     if smoke:
         steps, out = _SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
     departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)

@@ -190,16 +190,26 @@ def colours(row: Row) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (C, 3)
-        RGB in 0 to 255.
+        RGB in 0 to 255: those of its data set, or, for a net trained on a reader's own folder, the colours of VOC.
 
     Raises
     ------
     ZooError
-        If the net has no palette.
+        If the net has no classes, or no such palette.
     """
+    if row.palette is None and row.classes:
+        return _voc_colours(len(row.classes))
     if row.palette is None or not row.palette.isidentifier():
         raise ZooError(f"{row.name!r} has no palette, it has: {row.palette!r}")
     return import_module(f"xferlib.data.{row.palette}").PALETTE
+
+
+def _voc_colours(count: int) -> np.ndarray:
+    """Give the colour map of PASCAL VOC: the bits of a number, three by three, are the highest bits of its colour."""
+    numbers = np.arange(count)[:, None]
+    shifts = 3 * np.arange(8) + np.arange(3)[:, None, None]  # colour, number, bit
+    bits = (numbers >> shifts) & 1
+    return (bits << (7 - np.arange(8))).sum(-1).T.astype(np.uint8)
 
 
 def as_image(image: Picture) -> Tensor:

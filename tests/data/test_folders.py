@@ -1,0 +1,94 @@
+"""A reader's own pictures and masks."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xferlib.data.folders import MaskFolder
+from xferlib.data.images import ImageError
+
+
+def put(root, name, labels, suffix="jpg"):
+    for folder in ("image", "label"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    labels = np.asarray(labels, np.uint8)
+    Image.fromarray(np.repeat(labels[..., None] * 20, 3, -1)).save(root / "image" / f"{name}.{suffix}")
+    mask = Image.fromarray(labels, "L")
+    mask.save(root / "label" / f"{name}.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(13):
+        put(tmp_path, f"{i:02}", np.full((8, 10), i % 4), "png" if i % 2 else "jpg")
+    return tmp_path
+
+
+def test_items_are_pictures_and_their_labels(folder):
+    pictures = MaskFolder(folder)
+    assert len(pictures) == 13
+    for i, (image, labels) in enumerate(pictures):
+        assert image.shape == (3, 8, 10) and image.dtype == torch.float32
+        assert labels.shape == (8, 10) and labels.dtype == torch.int64
+        assert (labels == i % 4).all()
+        assert image.mean().item() == pytest.approx(20 * (i % 4) / 255, abs=0.01)
+
+
+def test_every_sixth_picture_is_held_back(folder):
+    held, others = (MaskFolder(folder, split).paths for split in ("val", "train"))
+    assert [path.stem for path in held] == ["05", "11"]
+    assert sorted({*held, *others}) == MaskFolder(folder).paths and not {*held} & {*others}
+
+
+def test_of_few_pictures_the_last_is_held_back(tmp_path):
+    for name in "abc":
+        put(tmp_path, name, np.zeros((4, 4)))
+    assert [path.stem for path in MaskFolder(tmp_path, "val").paths] == ["c"]
+    assert [path.stem for path in MaskFolder(tmp_path, "train").paths] == ["a", "b"]
+
+
+def test_classes_are_counted_or_named(folder):
+    labels = np.array([[0, 6], [255, 1]])
+    put(folder, "13", labels)
+    assert MaskFolder(folder).classes == tuple(f"class {i}" for i in range(7))
+    assert MaskFolder(folder, "train").classes == MaskFolder(folder, "val").classes
+    assert (MaskFolder(folder)[13][1].numpy() == labels).all()
+    (folder / "classes.txt").write_text("sky\nroof\n\ntree\nroad\n")
+    named = MaskFolder(folder)
+    assert named.classes == ("sky", "roof", "tree", "road")
+    with pytest.raises(ImageError, match=r"13.png: value 6; .*classes.txt names 4 classes"):
+        named[13]
+
+
+def test_indexed_masks_are_read_as_indices(folder):
+    mask = Image.fromarray(np.full((8, 10), 3, np.uint8), "P")
+    mask.putpalette([0, 0, 0, 9, 9, 9, 50, 50, 50, 200, 100, 0])
+    mask.save(folder / "label" / "00.png")
+    assert (MaskFolder(folder)[0][1] == 3).all()
+
+
+def test_what_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no pictures in .*nowhere.image. Expected .* label/ with a PNG"):
+        MaskFolder(tmp_path / "nowhere")
+    (folder / "label/03.png").unlink()
+    (folder / "label/04.png").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"label.03.png: no such file, the mask of .*03.png; 1 more are missing"
+    ):
+        MaskFolder(folder)
+
+
+def test_a_mask_of_another_size_is_refused(folder):
+    Image.fromarray(np.zeros((4, 10), np.uint8)).save(folder / "label" / "02.png")
+    with pytest.raises(ImageError, match=r"02.png: a mask of \(4, 10\) does not fit its picture of \(8, 10\)"):
+        MaskFolder(folder)[2]
+
+
+def test_splits_that_make_no_sense_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="split 'test' is none of"):
+        MaskFolder(folder, "test")
+    put(tmp_path / "one", "a", np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="one picture cannot be split"):
+        MaskFolder(tmp_path / "one", "train")
+    assert len(MaskFolder(tmp_path / "one")) == 1

@@ -1,0 +1,77 @@
+"""A net for a reader's own folder, from pictures and masks to labels on a picture."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xferlib import cli, zoo
+from xferlib.train import RecipeError, recipes
+from xferlib.train import recipe as running
+from xferlib.train.recipes import folder
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Seven pictures: a red half of class 1, a blue of class 2, a stripe of void between."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XFERLIB_DATA", str(tmp_path / "public"))
+    for kind in ("image", "label"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    for i in range(7):
+        labels = np.full((40, 60), 1, np.uint8)
+        labels[:, 20 + 2 * i :] = 2
+        labels[:, 20 + 2 * i] = 255
+        colours = np.zeros((40, 60, 3), np.uint8)
+        colours[labels == 1], colours[labels == 2] = (200, 30, 30), (30, 30, 200)
+        Image.fromarray(colours).save(tmp_path / "mine/image" / f"{i}.png")
+        Image.fromarray(labels).save(tmp_path / "mine/label" / f"{i}.png")
+    return tmp_path / "mine"
+
+
+def _run(name, **options):
+    return running.run(recipes.find(name), progress=False, accelerator="cpu", **options)
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in folder.RECIPES])
+def test_each_net_fits_itself_to_the_folder(mine, name):
+    row = _run(name, data=mine, smoke=True)
+    assert row.classes == ("class 0", "class 1", "class 2") and row.arguments["num_classes"] == 3
+    assert row.data == "6 pictures of mine, 3 classes"
+    assert zoo.apply(name, torch.rand(3, 33, 50), mine.parent / "runs" / name / "smoke").shape == (33, 50)
+
+
+def test_a_net_learns_the_folder_and_is_applied_by_the_command(mine, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "CROP", (32, 32))
+    assert cli.main(["train", "fcn8s", "--data", "mine", "--steps", "80", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "mean IU" in out and "xferlib apply fcn8s --zoo runs/fcn8s" in out
+    assert zoo.row("fcn8s", "runs/fcn8s").result["pixel accuracy"] > 0.9
+    assert cli.main(["apply", "fcn8s", "mine/image/6.png", "-o", "out", "--overlay", "--zoo", "runs/fcn8s"]) == 0
+    with Image.open("out/6.png") as written:
+        assert written.getpalette()[3:9] == [128, 0, 0, 0, 128, 0]
+        assert (np.asarray(written)[:, :20] == 1).mean() > 0.9
+
+
+def test_rare_classes_count_more_and_void_not_at_all(mine):
+    recipe = recipes.find("fcn8s")
+    adapted = recipe.adapt(recipe, mine)
+    absent, less, more = adapted.loss.keywords["weights"]
+    shares = np.array([20 + 2 * i for i in range(7) if i != 5]).sum() / (6 * 59)
+    assert absent > less > more
+    assert less * shares + more * (1 - shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_without_a_folder_it_says_what_to_name(mine, capsys):
+    with pytest.raises(RecipeError, match="'unet' trains on your own data: name its folder, --data DIR"):
+        _run("unet")
+    assert cli.main(["train", "unet"]) == 2
+    assert "--data DIR" in capsys.readouterr().err
+    assert not (mine.parent / "runs").exists()
+
+
+def test_what_it_makes_stays_with_the_user(mine):
+    shipped = zoo.rows()
+    _run("segnet", data=mine, steps=1)
+    assert zoo.rows() == shipped
+    assert [row.name for row in zoo.rows("runs/segnet")] == ["segnet"]

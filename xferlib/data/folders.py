@@ -1,0 +1,104 @@
+"""A reader's own set: pictures, and beside them masks whose pixel values are the classes."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from xferlib.data.benchmarks import SUFFIXES
+from xferlib.data.images import ImageError, read, read_labels
+
+VOID = 255
+HELD_BACK = 6
+"""Of so many pictures in the order of their names, the last is held back."""
+
+
+class MaskFolder(Dataset):
+    """
+    A folder of pictures and masks.
+
+    Item ``i`` is a pair: the picture as (3, H, W) float32 in [0, 1], and its labels as (H, W) int64, the values of the
+    mask: the number of the class from 0, or 255 for void.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder, with pictures in ``image`` and a mask of the same name, PNG, in ``label``: indexed, or grey. If it
+        has a file ``classes.txt``, each line names a class, from class 0 on.
+    split : {"train", "val"}, optional
+        "val" is every sixth picture in the order of their names, or the last where there are fewer; "train" are the
+        others. By default all pictures.
+
+    Attributes
+    ----------
+    paths, label_paths : list of Path
+        Pictures, and their masks.
+    classes : tuple of str
+        Names of the classes: those of ``classes.txt``, or "class 0" and so on up to the largest number in any mask.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folders are not there or empty, or a picture has no mask.
+    ValueError
+        If there is no split of that name, or only one picture to split.
+    """
+
+    def __init__(self, root: str | os.PathLike, split: str | None = None) -> None:
+        if split not in (None, "train", "val"):
+            raise ValueError(f"split {split!r} is none of 'train', 'val'; leave it out for all pictures")
+        self.root, self.split = Path(root), split
+        folder = self.root / "image"
+        found = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise FileNotFoundError(
+                f"no pictures in {folder.absolute()}. Expected in {self.root.absolute()}: image/ with pictures, and "
+                "label/ with a PNG of the same name for each, whose pixel values are the classes from 0, 255 for void"
+            )
+        masks = [self.root / "label" / f"{path.stem}.png" for path in found]
+        lacking = [(path, mask) for path, mask in zip(found, masks, strict=True) if not mask.is_file()]
+        if lacking:
+            more = f"; {len(lacking) - 1} more are missing" if len(lacking) > 1 else ""
+            raise FileNotFoundError(f"{lacking[0][1]}: no such file, the mask of {lacking[0][0]}{more}")
+        self.classes = self._classes(masks)
+        chosen = self._chosen(len(found))
+        self.paths, self.label_paths = ([paths[i] for i in chosen] for paths in (found, masks))
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read picture `index` and its mask."""
+        path = self.label_paths[index]
+        image, labels = read(self.paths[index]), read_labels(path)
+        if image.shape[1:] != labels.shape:
+            raise ImageError(
+                f"{path}: a mask of {tuple(labels.shape)} does not fit its picture of {tuple(image.shape[1:])}; "
+                "export it at the picture's size"
+            )
+        wrong = labels[(labels >= len(self.classes)) & (labels != VOID)]
+        if len(wrong):
+            raise ImageError(
+                f"{path}: value {int(wrong[0])}; {self.root / 'classes.txt'} names {len(self.classes)} classes, from 0 "
+                "on: name it there, or mark void with 255"
+            )
+        return image, labels
+
+    def _classes(self, masks: list[Path]) -> tuple[str, ...]:
+        file = self.root / "classes.txt"
+        if file.is_file():
+            return tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+        seen = torch.cat([read_labels(path).unique() for path in masks])
+        named = seen[seen != VOID]
+        return tuple(f"class {i}" for i in range(int(named.max()) + 1 if len(named) else 0))
+
+    def _chosen(self, count: int) -> list[int]:
+        if self.split is None:
+            return list(range(count))
+        if count < 2:
+            raise ValueError(f"{self.root}: one picture cannot be split; give at least two")
+        held = range(HELD_BACK - 1, count, HELD_BACK) if count >= HELD_BACK else [count - 1]
+        return [i for i in range(count) if (i in held) == (self.split == "val")]

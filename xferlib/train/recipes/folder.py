@@ -1,0 +1,101 @@
+"""Nets of segmentation for a reader's own folder of pictures and masks: ``xferlib train fcn8s --data FOLDER``."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
+
+from xferlib import train
+from xferlib.data import augment
+from xferlib.data.folders import MaskFolder
+from xferlib.losses.segmentation import class_weights, cross_entropy, pixel_counts
+from xferlib.metrics.segmentation import evaluate
+from xferlib.nets.enet import ENet
+from xferlib.nets.fcn import FCN
+from xferlib.nets.segnet import SegNet
+from xferlib.nets.unet import UNet
+from xferlib.train.recipe import Recipe
+from xferlib.train.recipes.streets import SLIM, WIDTHS
+
+CROP, SCALES = (256, 256), (0.6, 1.4)
+
+
+def _augmented(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Tensor, Tensor]:
+    image, labels = augment.scaled_crop(*sample, CROP, SCALES, generator)
+    image, labels = augment.flip(image, labels, generator)
+    return augment.relight(image, generator), labels
+
+
+def _pictures(data: Path, seed: int) -> Dataset:
+    return train.shuffled(MaskFolder(data, "train"), seed, _augmented)
+
+
+def _loss(net: nn.Module, batch: tuple[Tensor, Tensor], weights: tuple[float, ...] | None = None) -> Tensor:
+    images, labels = batch
+    return cross_entropy(net(images), labels, None if weights is None else torch.tensor(weights, device=images.device))
+
+
+def _measure(net: nn.Module, data: Path) -> dict[str, float]:
+    held_back = MaskFolder(data, "val")
+    return evaluate(net, held_back, len(held_back.classes))
+
+
+def _weights(pictures: MaskFolder) -> tuple[float, ...]:
+    """Let rare classes count more: square roots of ENet's weights, with a mean of 1 over pixels."""
+    count = len(pictures.classes)
+    pixels = sum(pixel_counts(labels, count) for _, labels in pictures)
+    weights = class_weights(pixels).sqrt()
+    return tuple((weights / (weights * pixels / pixels.sum()).sum()).tolist())
+
+
+def _adapted(recipe: Recipe, data: Path) -> Recipe:
+    """Fit a recipe to the classes of a folder."""
+    pictures = MaskFolder(data, "train")
+    classes = pictures.classes
+    return replace(
+        recipe,
+        arguments={**recipe.arguments, "num_classes": len(classes)},
+        classes=classes,
+        loss=partial(_loss, weights=_weights(pictures)),
+        data=f"{len(pictures)} pictures of {data.absolute().name}, {len(classes)} classes",
+        adapt=None,
+    )
+
+
+_recipe: Any = partial(
+    Recipe,
+    task="segmentation",
+    loss=_loss,
+    dataset=_pictures,
+    evaluate=_measure,
+    steps=1500,
+    batch_size=8,
+    lr=4e-3,
+    data="your own folder of pictures and masks",
+    terms="yours",
+    options={"weight_decay": 0.01, "warmup": 50, "workers": 1},
+    adapt=_adapted,
+)
+
+RECIPES = (
+    _recipe(name="fcn8s", chapter="fcn", net=FCN, arguments={"num_classes": 2, "stride": 8, **SLIM}),
+    _recipe(name="segnet", chapter="fcn", net=SegNet, arguments={"num_classes": 2, "widths": WIDTHS}),
+    _recipe(
+        name="unet",
+        chapter="unet",
+        net=UNet,
+        arguments={
+            "in_channels": 3,
+            "num_classes": 2,
+            "width": 16,
+            "padding": "zeros",
+            "norm": True,
+            "dropout": 0.1,
+        },
+    ),
+    _recipe(name="enet", chapter="enet", net=ENet, arguments={"num_classes": 2}),
+)
