@@ -432,13 +432,16 @@ def test_train_runs_the_recipe(trained, tmp_path, capsys):
         "cpu",
         "--devices",
         "2",
+        "--precision",
+        "bf16-mixed",
     ]
     assert cli.main(["train", "dark-net", *words]) == 0
     assert cli.main(["train", "dark-net"]) == 0
     (name, asked), (_, plain) = trained
     assert name == "dark-net"
     assert (asked["steps"], asked["seed"], asked["data"], str(asked["out"])) == (3, 2, tmp_path, "mine")
-    assert (asked["accelerator"], asked["devices"]) == ("cpu", 2)
+    assert (asked["accelerator"], asked["devices"], asked["precision"]) == ("cpu", 2, "bf16-mixed")
+    assert "precision" not in plain
     assert [plain[key] for key in ("steps", "seed", "data", "out")] == [None] * 4
     assert (plain["smoke"], plain["resume"]) == (False, False)
     out = capsys.readouterr().out.splitlines()

@@ -103,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", metavar="DIR", type=Path, help="folder for the trained net and its record")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to train on")
     train.add_argument("--devices", metavar="N", type=_positive, default=1, help="how many, one process each")
+    kinds = ("32-true", "bf16-mixed", "16-mixed")
+    train.add_argument("--precision", choices=kinds, help="arithmetic, instead of the recipe's; mixed is fast on a GPU")
 
     data = command("data", _data_list, "Say what data there is, and what of a public set is missing.")
     asks = data.add_subparsers(metavar="{list,check,where}")
@@ -296,6 +298,7 @@ def _train(options: argparse.Namespace) -> int:
         smoke=options.smoke,
         accelerator=options.device,
         devices=options.devices,
+        **({"precision": options.precision} if options.precision else {}),
     )
     if row is not None:
         figures = ", ".join(f"{name} {value}" for name, value in row.result.items())
@@ -326,7 +329,7 @@ def _draw_curves(log: Path) -> Path:
 def _study(study: "Study", options: argparse.Namespace) -> int:
     from xferlib.train.study import run
 
-    for name in ("steps", "data", "smoke", "resume"):
+    for name in ("steps", "data", "smoke", "resume", "precision"):
         if getattr(options, name) not in (None, False):
             raise UsageError(f"--{name}: {study.name} is a study, whose trainings are fixed")
     print(f"{study.name}: {study.data}", flush=True)

@@ -2,5 +2,6 @@
 
 from xferlib.widgets.compare import compare
 from xferlib.widgets.explore import explore
+from xferlib.widgets.upload import upload
 
-__all__ = ["compare", "explore"]
+__all__ = ["compare", "explore", "upload"]
