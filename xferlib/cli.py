@@ -319,8 +319,10 @@ def _draw_curves(log: Path) -> Path:
     lines = read(log)
     names = [name for name in lines[0] if name not in ("step", "seconds", "lr")]
     terms = {name: [float(line[name]) for line in lines] for name in names}
-    low = min(min(values) for values in terms.values())
-    figure = viz.curves(terms, steps=[int(line["step"]) for line in lines], log=low > 0)
+    values = [value for term in terms.values() for value in term]
+    viz.style()
+    wide = 0 < 10 * min(values) < max(values)
+    figure = viz.curves(terms, steps=[int(line["step"]) for line in lines], log=wide)
     picture = log.with_name("curves.png")
     figure.savefig(picture, dpi=150)
     return picture
