@@ -136,3 +136,18 @@ def test_styles_that_make_no_sense_are_refused(painters, name, styles, message):
 def test_a_net_without_styles_takes_none(shipped):
     with pytest.raises(zoo.ZooError, match="'tiny-unet' has no styles to choose from"):
         zoo.apply("tiny-unet", torch.rand(3, 20, 20), shipped[1], styles={"dots": 1.0})
+
+
+def test_a_net_that_sees_the_whole_picture_refuses_one_beyond_the_memory(painters):
+    image = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
+    for name, styles in (("three", {"dots": 1.0}), ("one", None)):
+        with pytest.raises(ValueError, match="a picture of 60x80 takes about 1 MB of memory, more than"):
+            zoo.apply(name, image, painters[1], styles=styles, max_memory=20_000)
+        assert zoo.apply(name, image, painters[1], styles=styles, max_memory=20_000_000).shape == (3, 60, 80)
+
+
+def test_objects_are_looked_for_in_the_whole_picture():
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="this net must see it whole: reduce it to about"):
+        zoo.apply("mask-rcnn-shapes", image, max_memory=10_000)
+    assert zoo.apply("mask-rcnn-shapes", image).shape == (64, 64)

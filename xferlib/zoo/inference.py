@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xferlib.data import images
 from xferlib.ops.instances import Instances
 from xferlib.zoo.manifest import Row, ZooError, row
-from xferlib.zoo.memory import MEMORY, apply_within
+from xferlib.zoo.memory import MEMORY, apply_within, check_fits
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -107,19 +107,28 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
             case "segmentation":
                 return _labels(net, image, max_memory)
             case "instances":
+                check_fits(net, image, max_memory)
                 return _numbers(net(image[None].to(device))[0]).cpu()
             case "style" if shares is not None:
-                return _painted(net, image[None].to(device), shares.to(device))[0].cpu().contiguous()
+                painter = _Painter(net, shares.to(device)).eval()
+                check_fits(painter, image, max_memory)
+                return painter(image[None].to(device))[0].cpu().contiguous()
             case task if task in PICTURES:
                 return apply_within(net, image, max_memory, lambda made: made.clamp(0, 1)).contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
 
-def _painted(net: nn.Module, images: Tensor, shares: Tensor) -> Tensor:
-    """Paint in the proportions of the shares, and leave to the picture itself what they lack of 1."""
-    strength = shares.sum()
-    return torch.lerp(images, net(images, shares / strength), strength)
+class _Painter(nn.Module):
+    """Paints in the proportions of the shares, and leaves to the picture itself what they lack of 1."""
+
+    def __init__(self, net: nn.Module, shares: Tensor) -> None:
+        super().__init__()
+        self.net, self.shares = net, shares
+
+    def forward(self, images: Tensor) -> Tensor:
+        strength = self.shares.sum()
+        return torch.lerp(images, self.net(images, self.shares / strength), strength)
 
 
 def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor | None:

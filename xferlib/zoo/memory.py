@@ -71,8 +71,7 @@ def apply_within(
         If the picture does not fit and the net cannot be tiled, or no tile of it fits. The message says what would.
     """
     height, width = image.shape[-2:]
-    needed = bytes_per_pixel(net) * height * width
-    if needed <= max_memory and not getattr(net, "margin", 0):
+    if bytes_per_pixel(net) * height * width <= max_memory and not getattr(net, "margin", 0):
         result = net(image[None].to(_device(net)))
         return (then(result) if then else result)[0].to(image.device)
     side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
@@ -80,11 +79,7 @@ def apply_within(
         return apply_tiled(net, image, net.legal_size(min(side, 512)), then=then)
     halo, stride = _halo(net), getattr(net, "stride", 1)
     if halo is None:
-        raise ValueError(
-            f"a picture of {height}x{width} takes about {_megabytes(needed)} of memory, more than the "
-            f"{_megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about {side}x{side}, or "
-            "allow more"
-        )
+        check_fits(net, image, max_memory)
     tile = side // stride * stride
     if tile < 2 * halo + stride:
         least = (2 * halo + stride) ** 2 * bytes_per_pixel(net)
@@ -92,6 +87,35 @@ def apply_within(
             f"{_megabytes(max_memory)} of memory hold no tile; this net takes at least {_megabytes(least)}"
         )
     return apply_tiled(net, image, min(tile, max(height, width)), halo=halo, stride=stride, then=then)
+
+
+def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:
+    """
+    Refuse a picture that a net, which must see it whole, has no memory for.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of images in evaluation mode.
+    image : Tensor, shape (C, H, W)
+        The picture.
+    max_memory : int
+        Bytes that the activations may take, about.
+
+    Raises
+    ------
+    ValueError
+        If they would take more. The message says what size fits.
+    """
+    height, width = image.shape[-2:]
+    needed = bytes_per_pixel(net) * height * width
+    if needed > max_memory:
+        side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
+        raise ValueError(
+            f"a picture of {height}x{width} takes about {_megabytes(needed)} of memory, more than the "
+            f"{_megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about {side}x{side}, or "
+            "allow more"
+        )
 
 
 def _halo(net: nn.Module) -> int | None:
