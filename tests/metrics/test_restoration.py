@@ -15,6 +15,8 @@ from xferlib.metrics.restoration import (
     detail,
     gradient_error,
     lab,
+    luma_psnr,
+    luma_ssim,
     psnr,
     smooth,
     ssim,
@@ -177,3 +179,62 @@ def test_errors_say_what_is_wrong():
         checkerboard(image, 1)
     with pytest.raises(ValueError, match="sigma is 0"):
         smooth(image, 0)
+
+
+def rgb_bytes(seed):
+    return torch.randint(256, (1, 3, 24, 30), generator=torch.Generator().manual_seed(seed)).double() / 255
+
+
+@pytest.mark.parametrize("border", [0, 2, 4])
+def test_the_score_of_luma_against_scikit_image(border):
+    pair = rgb_bytes(0), rgb_bytes(1)
+    kept = (slice(border, 24 - border), slice(border, 30 - border))
+    lumas = [skimage.color.rgb2ycbcr(pixels(each)[0])[..., 0][kept] for each in pair]
+    oracle = skimage.metrics.peak_signal_noise_ratio(*lumas[::-1], data_range=255)
+    assert luma_psnr(*pair, border).item() == pytest.approx(oracle, abs=1e-9)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    oracle = skimage.metrics.structural_similarity(*lumas, **options)
+    assert luma_ssim(*pair, border).item() == pytest.approx(oracle, abs=1e-9)
+
+
+def test_the_score_of_luma_by_hand():
+    dark, light = torch.full((1, 3, 12, 12), 100 / 255), torch.full((1, 3, 12, 12), 110 / 255)
+    in_rgb = psnr(light, dark, data_range=1).item()
+    assert in_rgb == pytest.approx(20 * math.log10(25.5), abs=1e-4)
+    assert luma_psnr(light, dark, 0).item() == pytest.approx(in_rgb + 20 * math.log10(255 / 219), abs=1e-3)
+    green, target = 0 * dark, 0 * dark
+    green[:, 1] = 10 / 255  # of luma's 219 steps, green has 128.553 and blue 24.966
+    assert luma_psnr(green, target, 0).item() == pytest.approx(20 * math.log10(255 * 25.5 / 128.553), abs=1e-3)
+    assert luma_psnr(green.roll(1, 1), target, 0).item() == pytest.approx(
+        20 * math.log10(255 * 25.5 / 24.966), abs=1e-3
+    )
+
+
+def test_the_border_does_not_count_and_what_a_byte_cannot_hold_does_not():
+    target = rgb_bytes(0)
+    spoilt = target.clone()
+    spoilt[..., :3, :], spoilt[..., -3:] = 0, 1
+    assert luma_psnr(spoilt, target, 3).item() == math.inf and luma_ssim(spoilt, target, 3).item() == pytest.approx(1)
+    assert luma_psnr(spoilt, target, 2).item() < 40
+    assert luma_psnr(target + 0.4 / 255, target, 0).item() == math.inf
+    white = torch.ones_like(target)
+    assert luma_psnr(1.5 * white, white, 0).item() == math.inf
+
+
+def test_rounding_luma_once_more_as_matlab_does_moves_the_score_by_hundredths(pair):
+    rgb = [(255 * each.clamp(0, 1)).round() / 255 for each in pair]
+    lumas = [torch.from_numpy(skimage.color.rgb2ycbcr(pixels(each))[..., 0]).round()[:, None] for each in rgb]
+    difference = luma_psnr(*pair, 0) - psnr(*lumas, data_range=255)
+    assert difference.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("measure", [luma_psnr, luma_ssim])
+def test_the_score_of_luma_refuses(measure):
+    picture = torch.rand(1, 3, 20, 30)
+    for border in (10, -1):
+        with pytest.raises(ValueError, match=f"border of {border} pixels of 20x30"):
+            measure(picture, picture, border)
+    with pytest.raises(ValueError, match=r"shape \(1, 4, 20, 30\)"):
+        measure(torch.rand(1, 4, 20, 30), picture, 0)
+    with pytest.raises(ValueError, match=r"\(1, 1, 20, 30\) and \(1, 1, 20, 26\)"):
+        measure(picture, picture[..., 2:-2], 0)

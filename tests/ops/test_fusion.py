@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from xferlib.ops import fusion
 from xferlib.ops.fusion import LUMA, blend, fuse_exposures, quality, weigh
 from xferlib.ops.pyramid import collapse, depth, gaussian, laplacian
 
@@ -44,6 +45,8 @@ def test_flat_and_grey_pixels_have_exactly_no_quality():
     flat = values.view(-1, 1, 1, 1).expand(-1, 3, 4, 4) * torch.tensor([0.9, 0.7, 0.8]).view(3, 1, 1)
     assert not quality(flat, 1, 0, 0).any()
     assert not quality(values.view(1, 16, 16).expand(3, -1, -1), 0, 1, 0).any()
+    for width in (7, 9, 21, 33):  # where a row does not fill the processor's vectors
+        assert not quality(flat[77, :, :1, :1].expand(-1, 5, width), 1, 0, 0).any()
     assert quality(values.view(1, 16, 16)).any(), "one channel goes without saturation"
 
 
@@ -101,7 +104,9 @@ def test_a_hard_seam_is_spread_at_the_coarse_scales():
     assert steps[0] == 1 and steps[2] < 0.3 and steps[5] < steps[2]
 
 
-def test_blending_is_the_papers_sum_over_pyramids():
+@pytest.mark.parametrize("small", [0, 100, 10**6])
+def test_blending_is_the_papers_sum_over_pyramids(small, monkeypatch):
+    monkeypatch.setattr(fusion, "_SMALL", small)  # exposures one by one, first one by one, all at once
     stack, weights = noise(3, 2, 3, 21, 18), weigh(noise(3, 2, 3, 21, 18, seed=1))
     for levels in (1, 2, 3, 5):
         pyramids = [
@@ -110,9 +115,12 @@ def test_blending_is_the_papers_sum_over_pyramids():
         ]
         expected = collapse([sum(maps) for maps in zip(*pyramids, strict=True)])
         assert torch.allclose(blend(stack, weights, levels), expected, atol=1e-12)
+        assert torch.allclose(blend(list(stack[:, 1]), list(weights[:, 1]), levels), expected[1], atol=1e-12)
 
 
-def test_gradients_pass_and_nothing_is_changed():
+@pytest.mark.parametrize("small", [0, 10**6])
+def test_gradients_pass_and_nothing_is_changed(small, monkeypatch):
+    monkeypatch.setattr(fusion, "_SMALL", small)
     stack = noise(2, 3, 4, 5)
     kept = stack.clone()
     assert torch.autograd.gradcheck(fuse_exposures, stack.clone().requires_grad_())

@@ -1,14 +1,16 @@
 """Exposure fusion: one picture from several exposures, each taken where it shows most."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from xferlib.ops.colour import LUMA
-from xferlib.ops.pyramid import collapse, gaussian, laplacian, mirrored
+from xferlib.ops.pyramid import collapse, count, expand, gaussian, laplacian, mirrored, reduce
 
 _LEAST = 1e-12  # where all exposures are flat or grey, they are averaged
+_SMALL = 2**15
+"""Pixels of maps that are blended for all exposures at once; larger ones one by one, or they would leave the cache."""
 
 
 def quality(image: Tensor, contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 1.0) -> Tensor:
@@ -47,10 +49,9 @@ def quality(image: Tensor, contrast: float = 1.0, saturation: float = 1.0, expos
             f"exponents {contrast} of contrast, {saturation} of saturation, {exposedness} of exposedness; "
             "each must be at least 0, which leaves its measure out"
         )
-    middle = (image - 0.5).square_().sum(-3, keepdim=True).div_(-2 * 0.2**2).exp_()
-    found = _laplacian(_grey(image)).abs_().pow(contrast) * middle.pow(exposedness)
+    found = _power(_laplacian(_grey(image)).abs_(), contrast) * _power(_middle(image), exposedness)
     if image.shape[-3] == 3:
-        found = found * _deviation(image).pow(saturation)
+        found = found * _power(_deviation(image), saturation)
     return found
 
 
@@ -123,14 +124,28 @@ def blend(stack: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor], 
             f"{len(weights)} weights of {shapes} for {len(stack)} exposures of {tuple(stack[0].shape)}; "
             "expected one for each exposure, of its height and width"
         )
-    total: list[Tensor] = []
-    for image, weight in zip(stack, weights, strict=True):
-        maps = zip(laplacian(image, levels), gaussian(weight, levels), strict=True)
-        if total:
-            total = [torch.addcmul(so_far, *pair) for so_far, pair in zip(total, maps, strict=True)]
-        else:
-            total = [detail * share for detail, share in maps]
-    return collapse(total)
+    images = [image.reshape(-1, *image.shape[-3:]) for image in stack]
+    shares = [weight.expand(len(images[0]), *weight.shape[-3:]) for weight in weights]
+    levels, maps = count(images[0].shape[-2:], levels), []
+    while levels and images[0][0, 0].numel() > _SMALL:
+        coarse = [reduce(image) for image in images]
+        size = images[0].shape[-2:]
+        details = (image - expand(below, size) for image, below in zip(images, coarse, strict=True))
+        maps.append(_weighted(details, shares))
+        images, shares, levels = coarse, [reduce(share) for share in shares], levels - 1
+    rest = zip(laplacian(torch.cat(images), levels), gaussian(torch.cat(shares), levels), strict=True)
+    maps += [(detail * share).unflatten(0, (len(stack), -1)).sum(0) for detail, share in rest]
+    return collapse(maps).view(stack[0].shape)
+
+
+def _weighted(images: Iterable[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    """Average pictures without holding more than one of them."""
+    pairs = zip(images, shares, strict=True)
+    image, share = next(pairs)
+    total = image * share
+    for image, share in pairs:
+        total.addcmul_(image, share)
+    return total
 
 
 def fuse_exposures(
@@ -179,25 +194,38 @@ def fuse_exposures(
     return blend(stack, weigh(stack, contrast, saturation, exposedness), levels)
 
 
+def _power(measure: Tensor, exponent: float) -> Tensor:
+    return measure if exponent == 1 else measure.pow(exponent)
+
+
 def _grey(image: Tensor) -> Tensor:
     if image.shape[-3] == 1:
         return image
     red, green, blue = image.split(1, -3)
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return (LUMA[0] * red).add_(LUMA[1] * green).add_(LUMA[2] * blue)  # the same numbers in each place, unlike alpha
 
 
 def _laplacian(grey: Tensor) -> Tensor:
     """Sum the differences to the four neighbours; beyond the border the picture is mirrored."""
     x = mirrored(grey, 1)
     across, down = x[..., 1:-1, :-2] + x[..., 1:-1, 2:], x[..., :-2, 1:-1] + x[..., 2:, 1:-1]
-    return (across + down).sub_(grey, alpha=4)  # in this order exactly 0 where the picture is flat
+    return across.add_(down).sub_(grey, alpha=4)  # in this order exactly 0 where the picture is flat
+
+
+def _middle(image: Tensor) -> Tensor:
+    first, *others = (image - 0.5).split(1, -3)
+    total = first * first
+    for channel in others:
+        total.addcmul_(channel, channel)
+    return total.div_(-2 * 0.2**2).exp_()
 
 
 def _deviation(image: Tensor) -> Tensor:
     """Take the standard deviation of three channels by their differences, so that it is exactly 0 for grey."""
     red, green, blue = image.split(1, -3)
-    squares = (red - green).square_() + (green - blue).square_() + (blue - red).square_()
-    return squares.div_(9).sqrt_()
+    one, other = red - green, green - blue
+    # The third difference is their sum, and (a^2 + b^2 + (a + b)^2) / 9 = 2/9 (a^2 + b (a + b)).
+    return torch.addcmul(one * one, other, one + other).mul_(2 / 9).sqrt_()
 
 
 def _check(stack: Tensor | Sequence[Tensor]) -> None:

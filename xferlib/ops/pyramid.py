@@ -24,6 +24,34 @@ def depth(size: tuple[int, int]) -> int:
     return min(size).bit_length() - 1
 
 
+def count(size: tuple[int, int], levels: int | None = None) -> int:
+    """
+    Check how often a picture is to be halved.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Height and width.
+    levels : int, optional
+        How often; `depth` unless given.
+
+    Returns
+    -------
+    int
+        The levels.
+
+    Raises
+    ------
+    ValueError
+        If they are fewer than none or go on after one pixel is left.
+    """
+    most = (max(size) - 1).bit_length()
+    levels = depth(size) if levels is None else levels
+    if not 0 <= levels <= most:
+        raise ValueError(f"{levels} levels of {size[0]}x{size[1]} pixels; from 0 to {most} are possible")
+    return levels
+
+
 def reduce(x: Tensor) -> Tensor:
     """
     Halve the resolution: blur with the kernel 1, 4, 6, 4, 1 over 16 along both axes, and keep every other pixel.
@@ -53,11 +81,10 @@ def reduce(x: Tensor) -> Tensor:
     x = mirrored(x, 2)
     height, width = x.shape[-2] - 4, x.shape[-1] - 4
     rows = [x[..., k : k + height : 2, :] for k in range(5)]
-    x = (rows[0] + rows[4]).add_(rows[1] + rows[3], alpha=4).add_(rows[2], alpha=6)
-    # Along rows the kernel is made of sums of neighbours: strided reading is slow and so comes last.
-    for _ in range(3):
-        x = x[..., 1:] + x[..., :-1]
-    return (x[..., 0:width:2] + x[..., 1 : width + 1 : 2]).div_(256)
+    x = (rows[0] + rows[4]).add_(rows[2], alpha=6).add_(rows[1], alpha=4).add_(rows[3], alpha=4)
+    # Along rows the kernel is 1, 2, 1 by 1, 2, 1: strided reading is slow and so comes last.
+    x = (x[..., :-2] + x[..., 2:]).add_(x[..., 1:-1], alpha=2)
+    return (x[..., 0:width:2] + x[..., 2 : width + 2 : 2]).add_(x[..., 1 : width + 1 : 2], alpha=2).div_(256)
 
 
 def expand(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -123,12 +150,8 @@ def gaussian(x: Tensor, levels: int | None = None) -> list[Tensor]:
     Burt, Adelson 1983.
     """
     _check(x)
-    most = (max(x.shape[-2:]) - 1).bit_length()
-    levels = depth(x.shape[-2:]) if levels is None else levels
-    if not 0 <= levels <= most:
-        raise ValueError(f"{levels} levels of {x.shape[-2]}x{x.shape[-1]} pixels; from 0 to {most} are possible")
     maps = [x]
-    for _ in range(levels):
+    for _ in range(count(x.shape[-2:], levels)):
         maps.append(reduce(maps[-1]))
     return maps
 
@@ -235,10 +258,9 @@ def _doubled(x: Tensor, axis: int) -> Tensor:
     side = x.shape[axis]
     before, last = x.narrow(axis, min(1, side - 1), 1), x.narrow(axis, -1, 1)
     padded = torch.cat((before, x, last), axis)
-    # The kernels 1, 6, 1 over 8 and 1, 1 over 2 by three averages of two.
-    between = padded.narrow(axis, 0, side + 1).lerp(padded.narrow(axis, 1, side + 1), 0.5)
-    at = between.narrow(axis, 0, side).lerp(between.narrow(axis, 1, side), 0.5).lerp(x, 0.5)
-    between = between.narrow(axis, 1, side)
+    # The kernels 1, 6, 1 over 8 and 1, 1 over 2.
+    after = padded.narrow(axis, 2, side)
+    at, between = padded.narrow(axis, 0, side).lerp(after, 0.5).lerp_(x, 0.75), x.lerp(after, 0.5)
     if axis == -1:
         # A complex number's parts alternate in memory; PyTorch interleaves them several times as fast as it stacks.
         return torch.view_as_real(torch.complex(at, between)).flatten(-2)

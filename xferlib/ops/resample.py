@@ -129,3 +129,47 @@ def icnr(weight: Tensor, factor: int) -> Tensor:
     Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017, section 3.
     """
     return weight.repeat_interleave(factor**2, 0)
+
+
+def resize_bicubic(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Bring pictures to another size as papers on restoration do: by cubic convolution, without aliasing.
+
+    Parameters
+    ----------
+    images : Tensor, shape (B, C, H, W)
+        Pictures, floating point. A gradient flows.
+    size : tuple of int
+        Height and width to bring them to, in pixels.
+
+    Returns
+    -------
+    Tensor, shape (B, C, *size)
+        The pictures. Beside edges they overshoot, so values may leave [0, 1] by a little.
+
+    Raises
+    ------
+    ValueError
+        If the images are not (B, C, H, W), hold no pixel, or are not floating point, or a side is smaller than 1.
+
+    Notes
+    -----
+    The kernel is Keys' with a = -0.5. Where pictures get smaller it is widened as much, which takes away the waves
+    that the smaller picture cannot hold. So do MATLAB's ``imresize`` and Pillow's ``BICUBIC``. At the border the part
+    of the kernel that lies in the picture counts, as in Pillow; MATLAB mirrors the picture there. PyTorch without
+    ``antialias``, as OpenCV's ``INTER_CUBIC``, takes a = -0.75 and never widens the kernel: it aliases.
+
+    References
+    ----------
+    Keys, "Cubic Convolution Interpolation for Digital Image Processing", IEEE TASSP 1981, equation 15.
+    """
+    if images.ndim != 4 or not images.is_floating_point() or not images.numel():
+        raise ValueError(
+            f"images of shape {tuple(images.shape)}, {images.dtype}; expected (B, C, H, W) of floats with at least one "
+            "pixel. One picture is [None]; for bytes divide by 255 first"
+        )
+    if min(size) < 1:
+        raise ValueError(f"size {size[0]}x{size[1]} holds no pixel; each side must be at least 1")
+    if size[1] == 1 < size[0]:  # PyTorch 2.13 gets results one pixel wide wrong
+        return resize_bicubic(images.mT, (1, size[0])).mT
+    return F.interpolate(images, tuple(size), mode="bicubic", antialias=True)

@@ -1,0 +1,157 @@
+"""CEILNet: the layers of its paper, any size, how far it sees, and which parts it has."""
+
+import pytest
+import torch
+from torch import nn
+
+from xferlib.nets.ceilnet import MIDDLE, CEILNet, SubNet
+from xferlib.ops.edges import edges
+from xferlib.ops.tiling import apply_tiled
+
+SLIM = {"widths": (4, 6, 8), "dilations": (1, 2), "edge_dilations": (1,), "norm": False, "skips": True}
+
+
+def net(seed=0, **changes):
+    torch.manual_seed(seed)
+    return CEILNet(**{**SLIM, **changes}).eval()
+
+
+def busy(found):
+    """Give every weight a size, also those that begin at zero, and signs with which no ReLU is silent."""
+    for p in found.parameters():
+        nn.init.uniform_(p, 0.02, 0.1)
+    if found.e_cnn:
+        for p in found.e_cnn.leave[-1].parameters():  # it is taken away from the edges of the picture
+            nn.init.uniform_(p, -0.1, -0.02)
+    return found
+
+
+def test_the_defaults_are_the_papers():
+    paper = CEILNet()
+    for sub, read, made in ((paper.e_cnn, 4, 1), (paper.i_cnn, 4, 3)):
+        convs = [m for m in sub.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        assert len(convs) == 2 + 1 + 2 * 13 + 1 + 2
+        assert {m.out_channels for m in convs[:-1]} == {64} and (convs[0].in_channels, convs[-1].out_channels) == (
+            read,
+            made,
+        )
+        assert [m.stride[0] for m in convs if m.stride[0] > 1] == [2, 2]
+        assert sum(isinstance(m, nn.BatchNorm2d) for m in sub.modules()) == len(convs) - 1
+        # By hand: 3x3 convolutions, one 4x4, one 1x1, and a scale and a shift for each channel of all but the last.
+        weights = 9 * 64 * (read + 64 + 64 + 26 * 64 + 64) + 16 * 64 * 64 + 64 * made + made + 2 * 64 * (len(convs) - 1)
+        assert sum(p.numel() for p in sub.parameters()) == weights
+    assert paper.stride == 2
+    found = paper(torch.rand(2, 3, 9, 12))
+    assert found.shape == (2, 3, 9, 12) and found.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 8), (33, 18)])
+@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"layers": 2}, {"skips": False, "norm": True}])
+def test_any_size_is_kept(size, changes):
+    found = net(**changes).separate(torch.rand(2, 3, *size))
+    assert found.background.shape == (2, 3, *size)
+    assert (found.edges is None) == ("edge_dilations" in changes)
+    assert found.edges is None or found.edges.shape == (2, 1, *size)
+    assert (found.reflection is None) == ("layers" not in changes)
+    assert found.reflection is None or found.reflection.shape == (2, 3, *size)
+
+
+def test_the_background_alone_is_what_forward_gives():
+    images = torch.rand(1, 3, 10, 13)
+    for changes in ({}, {"layers": 2}):
+        assert torch.equal(net(**changes)(images), net(**changes).separate(images).background)
+
+
+def test_with_skips_a_net_that_predicts_nothing_gives_the_picture_and_its_edges_back():
+    silent = net(layers=2)
+    for sub in (silent.e_cnn, silent.i_cnn):
+        nn.init.zeros_(sub.leave[-1].weight)
+    images = torch.rand(1, 3, 8, 12)
+    found = silent.separate(images)
+    assert torch.equal(found.background, images)
+    assert torch.equal(found.edges, edges(images))
+    assert not found.reflection.any()
+
+
+def test_i_cnn_reads_the_picture_and_the_predicted_edges():
+    whole, images = busy(net()), torch.rand(1, 3, 8, 12)
+    seen = []
+    whole.i_cnn.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    found = whole.separate(images)
+    torch.testing.assert_close(seen[0][:, :3], images - MIDDLE)
+    torch.testing.assert_close(seen[0][:, 3:], found.edges - MIDDLE)
+    torch.testing.assert_close(found.background, images - whole.i_cnn(seen[0]))
+
+
+def test_without_edges_no_edge_is_computed():
+    alone = net(edge_dilations=())
+    assert alone.e_cnn is None and alone.i_cnn.enter[0].in_channels == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}])
+def test_nothing_beyond_the_halo_matters(changes):
+    seeing = busy(net(**changes)).double()
+    side = 2 * seeing.halo + 3 * seeing.stride
+    images = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    middle = side // 2
+    farthest = 0
+    for at in range(middle, middle + seeing.stride):
+        gradient = torch.autograd.grad(seeing(images)[..., at, at].sum(), images)[0][0].abs().sum(0)
+        touched = gradient.nonzero()
+        farthest = max(farthest, (touched - at).abs().max().item())
+    assert seeing.halo - 2 * seeing.stride <= farthest <= seeing.halo
+
+
+def test_a_shift_by_the_stride_shifts_the_result():
+    moving = busy(net())
+    side = 2 * moving.halo + 8 * moving.stride
+    images, step = torch.rand(1, 3, side, side), moving.stride
+    inner = slice(moving.halo, -moving.halo - step)
+    here, there = moving(images), moving(images.roll((step, step), (2, 3)))
+    later = slice(moving.halo + step, -moving.halo)
+    torch.testing.assert_close(there[..., later, later], here[..., inner, inner], atol=1e-4, rtol=1e-4)
+
+
+def test_tiles_of_a_picture_are_restored_as_the_whole():
+    tiled = busy(net())
+    image = torch.rand(3, 2 * tiled.halo + 61, 2 * tiled.halo + 34, generator=torch.Generator().manual_seed(0))
+    found = apply_tiled(tiled, image, 2 * tiled.halo + 20, halo=tiled.halo)
+    whole = tiled(image[None])[0]
+    torch.testing.assert_close(found, whole, atol=1e-5 * whole.abs().max().item(), rtol=1e-5)
+
+
+def test_every_weight_learns_and_edges_learn_from_the_picture():
+    both = busy(net(layers=2)).train()
+    found = both(torch.rand(2, 3, 16, 16), parts=True)
+    (found.background.square().mean() + found.reflection.square().mean()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in both.parameters())
+    assert any(p.grad.any() for p in both.e_cnn.parameters())
+
+
+def test_a_deep_net_without_norm_begins_as_a_shallow_one():
+    torch.manual_seed(0)
+    sub = SubNet(4, 1, (4, 6), (1, 2, 4), norm=False, skips=False)
+    x = torch.rand(1, 6, 8, 8)
+    assert torch.equal(sub.blocks(x), x)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_with_skips_alone_details_pass_beside_the_coarse_scale(skips):
+    torch.manual_seed(0)
+    sub = SubNet(3, 1, (4, 6, 8), (1,), norm=False, skips=skips)
+    for up in sub.up:
+        nn.init.zeros_(up[0].weight)
+    found = sub(torch.rand(1, 3, 16, 16))[..., 4:-4, 4:-4]  # beyond the border there is nothing, which shows
+    assert (found.std() > 0) == skips
+
+
+def test_errors_say_what_is_wrong():
+    with pytest.raises(ValueError, match=r"\(1, 4, 8, 8\); .*alpha channel is left out by \[:, :3\]"):
+        net()(torch.rand(1, 4, 8, 8))
+    with pytest.raises(ValueError, match=r"one picture is \[None\]"):
+        net()(torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match="at least a pixel"):
+        net()(torch.rand(1, 3, 0, 8))
+    for wrong in ({"layers": 3}, {"widths": ()}, {"widths": (4, 0)}, {"dilations": (0,)}, {"edge_dilations": (-1,)}):
+        with pytest.raises(ValueError, match="expected positive numbers, one width at least, and 1 or 2 layers"):
+            net(**wrong)

@@ -1,0 +1,217 @@
+"""The recipes of CEILNet: what they look at, what they ask, and that the small ones differ in one thing each."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from xferlib.data.reflections import Blend, ceilnet_blend, naive_blend, zhang_blend
+from xferlib.losses.separation import edge_loss, image_loss, separation_loss
+from xferlib.metrics.restoration import psnr
+from xferlib.nets.ceilnet import CEILNet
+from xferlib.train import recipes
+from xferlib.train.recipes import reflection
+from xferlib.train.recipes.reflection import PANE, SIDE, Panes, mixed_blend
+
+RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
+
+
+def pictures(count, size=(240, 260), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for _ in range(count)]
+
+
+def flat(count, size=(240, 260)):
+    """Give pictures that are told apart by their one value."""
+    return [torch.full((3, *size), 10 * i, dtype=torch.uint8) for i in range(count)]
+
+
+def both(background, reflected, generator):
+    return Blend(background, background, reflected)
+
+
+# What is looked at
+
+
+def test_a_background_never_mirrors_itself_and_each_picture_is_one_once_an_epoch():
+    panes = Panes(flat(5), 0, both)
+    layers = [(round(255 * b.mean().item()), round(255 * r.mean().item())) for _, b, r in (panes[i] for i in range(60))]
+    assert all(background != mirrored for background, mirrored in layers)
+    for epoch in range(12):
+        assert sorted(background for background, _ in layers[5 * epoch : 5 * epoch + 5]) == [0, 10, 20, 30, 40]
+    assert {mirrored for background, mirrored in layers if background == 20} == {0, 10, 30, 40}
+
+
+@pytest.mark.parametrize("size", [(240, 260), (90, 400), (1000, 800)])
+def test_pieces_of_pictures_of_any_size(size):
+    pane = Panes(pictures(2, size), 0, ceilnet_blend)[3]
+    assert all(layer.shape == (3, SIDE, SIDE) and layer.is_contiguous() for layer in pane)
+    torch.testing.assert_close(pane.image, (pane.background + pane.reflection).clamp(0, 1))
+
+
+def test_blends_are_made_before_pieces_are_cut():
+    sizes = []
+
+    def noted(background, reflected, generator):
+        sizes.append(background.shape)
+        return both(background, reflected, generator)
+
+    Panes(pictures(2), 0, noted)[0]
+    assert sizes == [(3, PANE, PANE)]
+
+
+def test_one_photograph_is_not_enough():
+    with pytest.raises(ValueError, match="1 photographs; a background and a reflection need 2"):
+        Panes(flat(1), 0, both)
+
+
+def test_the_mix_is_of_both_papers_and_of_weak_reflections(monkeypatch):
+    seen = []
+
+    def noted(name):
+        return lambda background, mirrored, generator, strength: seen.append((name, strength))
+
+    for blend in (ceilnet_blend, zhang_blend):
+        monkeypatch.setattr(reflection, blend.__name__, noted(blend.__name__))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        mixed_blend(*torch.rand(2, 3, 2, 2), generator)
+    strengths = {name: [s for given, s in seen if given == name] for name in ("ceilnet_blend", "zhang_blend")}
+    full = [s for s in strengths["ceilnet_blend"] if s == 1]
+    weak = [s for s in strengths["ceilnet_blend"] if s < 1]
+    # Four standard deviations of a share of .15 and of .1.
+    assert len(strengths["zhang_blend"]) / 2000 == pytest.approx(reflection.LIGHT, abs=0.033)
+    assert len(weak) / 2000 == pytest.approx(reflection.WEAK, abs=0.027)
+    assert len(full) + len(weak) + len(strengths["zhang_blend"]) == 2000
+    assert min(weak) < 0.1 and max(weak) > 0.9 and min(strengths["zhang_blend"]) < 0.05
+
+
+# What is asked
+
+
+class Known(nn.Module):
+    """Answers always the same."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def forward(self, images, parts=False):
+        return self.found if parts else self.found.background
+
+
+def batch(count=1, side=64):
+    return tuple(torch.rand(3, count, 3, side, side, generator=torch.Generator().manual_seed(0)))
+
+
+def test_the_loss_is_ceilnets():
+    image, background, mirrored = batch()
+    torch.manual_seed(0)
+    found = CEILNet((4, 6), (1,), norm=False).separate(image)
+    expected = {**image_loss(found.background, background), "edges": edge_loss(found.edges, background)}
+    terms = reflection.ceilnet_loss(Known(found), (image, background, mirrored))
+    assert terms.keys() == expected.keys() and all(torch.equal(terms[name], expected[name]) for name in terms)
+    alone = reflection.ceilnet_loss(Known(found._replace(edges=None)), (image, background, mirrored))
+    assert alone.keys() == terms.keys() - {"edges"}
+
+
+def test_the_loss_of_both_layers_adds_that_of_zhang_et_al():
+    image, background, mirrored = batch()
+    torch.manual_seed(0)
+    found = CEILNet((4, 6), (1,), norm=False, layers=2).separate(image)
+    terms = reflection.layers_loss(Known(found), (image, background, mirrored))
+    made, true = (found.background, found.reflection), (background, mirrored)  # of 64 pixels, so all is judged
+    expected = separation_loss(reflection.loss_network(), made, true, reflection.LAYERS)
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+    assert terms.keys() - expected.keys() == {"pixels", "gradients", "edges"}
+
+
+# What it is worth
+
+
+def test_what_is_measured_is_rounded_to_bytes():
+    generator = torch.Generator().manual_seed(0)
+    true = (torch.rand(3, 20, 24, generator=generator) * 255).round() / 255
+    exact = [Blend(true, true, true)]
+    near = nn.Module()
+    near.forward = lambda images: images + 0.4 / 255
+    assert reflection.measure(near, exact)["PSNR"] == float("inf")
+    far = nn.Module()
+    far.forward = lambda images: (images + 10 / 255) * 1.0
+    expected = psnr((true + 10 / 255).clamp(0, 1)[None], true[None], data_range=1).item()
+    assert reflection.measure(far, exact)["PSNR"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of real data in miniature: photographs, and triples of which one does not fit."""
+    rng = np.random.default_rng(0)
+    for folder in ("photos", "reflection_synthetic"):
+        (tmp_path / folder).mkdir()
+    for i in range(12):
+        pixels = rng.integers(256, size=(8, 9, 3)).astype(np.uint8)
+        Image.fromarray(pixels).resize((90, 80)).save(tmp_path / "photos" / f"{i:02}.png")
+    for i in range(3):
+        layers = rng.integers(120, size=(2, 16, 18, 3)).astype(np.uint8)
+        total = layers.sum(0) if i else layers[0][::-1]
+        for kind, pixels in zip(("input", "label1", "label2"), (total, *layers), strict=True):
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "reflection_synthetic" / f"{i}-{kind}.png")
+    return tmp_path
+
+
+def test_triples_that_do_not_fit_are_told_apart(data):
+    figures = reflection.evaluate(nn.Identity(), data)
+    assert next(iter(figures)) == "PSNR"
+    assert (figures["triples"], figures["fitting triples"]) == (3, 2)
+    for name in ("", ", fitting triples", ", held back"):
+        for key in ("PSNR", "SSIM"):
+            assert figures[f"{key}{name}"] == figures[f"input {key}{name}"]
+    assert figures["PSNR"] != figures["PSNR, fitting triples"]
+    with pytest.raises(FileNotFoundError):
+        reflection.evaluate(nn.Identity(), None)
+
+
+def test_photographs_held_back_are_blended_always_alike(data):
+    one, two = (reflection.held_back(data) for _ in range(2))
+    assert len(one) == 2 and all(
+        torch.equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)
+    )
+    trained_on = [image / 255 for image in reflection.photographs(data)]
+    for blend in one:
+        assert blend.image.shape == (3, PANE, PANE)
+        small = nn.functional.interpolate(blend.background[None], (80, 80), mode="area")[0]
+        middles = [image[:, :80, 5:85] for image in trained_on if image.shape == (3, 80, 90)]
+        assert min((small - middle).abs().mean() for middle in middles) > 0.05
+
+
+# The recipes
+
+
+def test_the_small_nets_differ_in_one_thing_each():
+    whole, small, naive, single, layers = RECIPES.values()
+    assert recipes.find("reflection") is whole
+    assert len({(r.steps, r.batch_size, r.lr, r.seed, str(r.options)) for r in (small, naive, single, layers)}) == 1
+    assert small.arguments == naive.arguments
+    assert {**small.arguments, "layers": 2} == layers.arguments
+    blocks = [len(r.arguments["dilations"]) + len(r.arguments["edge_dilations"]) for r in (small, single)]
+    assert blocks[0] == blocks[1] and single.arguments["edge_dilations"] == ()
+    assert whole.steps > small.steps
+    assert (small.loss, naive.loss, single.loss) == (reflection.ceilnet_loss,) * 3
+    assert layers.loss is reflection.layers_loss
+
+
+def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):
+    streams = {name: recipe.dataset(data, 0) for name, recipe in RECIPES.items() if name != "reflection"}
+    blends = {name: stream.blend for name, stream in streams.items()}
+    assert blends.pop("reflection-naive") is naive_blend
+    assert set(blends.values()) == {ceilnet_blend}
+    for i in (0, 7):
+        backgrounds = [stream[i].background for stream in streams.values()]
+        assert all(torch.equal(background, backgrounds[0]) for background in backgrounds)
+
+
+def test_shipped_nets_are_small():
+    sizes = {name: 2 * sum(p.numel() for p in CEILNet(**r.arguments).parameters()) for name, r in RECIPES.items()}
+    assert sizes.pop("reflection") < 4e6 and max(sizes.values()) < 1.5e6  # bytes of float16

@@ -1,0 +1,281 @@
+"""CEILNet: predict the edges of the background first, then the background with their help."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xferlib.nets.vgg import initialise
+from xferlib.ops.edges import edges
+
+MIDDLE = 115 / 255
+"""What is taken from every input, so that it lies about zero."""
+
+
+class Separation(NamedTuple):
+    """
+    What a CEILNet finds in pictures.
+
+    Parameters
+    ----------
+    background : Tensor, shape (B, 3, H, W)
+        The picture without its reflection, about in [0, 1].
+    reflection : Tensor or None, shape (B, 3, H, W)
+        The reflection, where the net has two layers.
+    edges : Tensor or None, shape (B, 1, H, W)
+        The background's edge map as E-CNN predicts it, where the net has an E-CNN.
+    """
+
+    background: Tensor
+    reflection: Tensor | None
+    edges: Tensor | None
+
+
+class CEILNet(nn.Module):
+    """
+    Remove the reflection of a pane from a picture: E-CNN predicts the edges of the background, I-CNN the background.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels at the picture's size, at half of it, and so on; the residual blocks work at the last.
+    dilations : sequence of int
+        The dilation of each residual block of I-CNN.
+    edge_dilations : sequence of int, optional
+        Those of E-CNN, by default the same. Without any, ``()``, there is no E-CNN.
+    layers : int
+        1 for the background, 2 for the reflection beside it, as Zhang et al. have it.
+    norm : bool
+        Whether convolutions are followed by batch normalisation.
+    skips : bool
+        Whether features on the way down are added on the way up, and the nets predict what to take from their input.
+
+    Attributes
+    ----------
+    stride : int
+        Period in pixels of the coarsest scale.
+    halo : int
+        How many pixels away a pixel of the picture can matter, at most.
+
+    Raises
+    ------
+    ValueError
+        If the widths or dilations are not positive, or there are neither 1 nor 2 layers.
+
+    References
+    ----------
+    Fan, Yang, Hua, Chen, Wipf, "A Generic Deep Architecture for Single Image Reflection Removal and Image Smoothing",
+    ICCV 2017, section 3. The defaults are theirs.
+    Zhang, Ng, Chen, "Single Image Reflection Separation with Perceptual Losses", CVPR 2018, on the two layers.
+    """
+
+    # Differs from Fan et al. where an argument is not the default. Skips: details need not pass the coarse scale, and a
+    # net that predicts nothing gives the picture back. No norm: the statistics of few pictures are noise. Dilated
+    # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost.
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 64),
+        dilations: Sequence[int] = (1,) * 13,
+        edge_dilations: Sequence[int] | None = None,
+        *,
+        layers: int = 1,
+        norm: bool = True,
+        skips: bool = False,
+    ) -> None:
+        super().__init__()
+        edge_dilations = tuple(dilations if edge_dilations is None else edge_dilations)
+        if min(widths, default=0) < 1 or min((1, *dilations, *edge_dilations)) < 1 or layers not in (1, 2):
+            raise ValueError(
+                f"widths {tuple(widths)}, dilations {tuple(dilations)} and {edge_dilations}, {layers} layers; expected "
+                "positive numbers, one width at least, and 1 or 2 layers"
+            )
+        self.layers, self.skips = layers, skips
+        self.stride = 2 ** (len(widths) - 1)
+        reads_edges = bool(edge_dilations)
+        self.e_cnn = SubNet(4, 1, widths, edge_dilations, norm=norm, skips=skips) if reads_edges else None
+        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, norm=norm, skips=skips)
+        self.halo = self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
+
+    def forward(self, images: Tensor, parts: bool = False) -> Tensor | Separation:
+        """
+        Remove the reflection.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            RGB in [0, 1], of any size.
+        parts : bool
+            Whether to give everything that the net finds.
+
+        Returns
+        -------
+        Tensor, shape (B, 3, H, W), or Separation
+            The background, about in [0, 1]; or all parts.
+
+        Raises
+        ------
+        ValueError
+            If the images are not (B, 3, H, W), or have no pixels.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[-2:]:
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}; expected RGB of (B, 3, H, W), at least a pixel each: one "
+                "picture is [None], an alpha channel is left out by [:, :3]"
+            )
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        found = self._separate(padded)
+        cut = Separation(*(part if part is None else part[..., :height, :width] for part in found))
+        return cut if parts else cut.background
+
+    def separate(self, images: Tensor) -> Separation:
+        """
+        Find background, reflection and edges.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            RGB in [0, 1], of any size.
+
+        Returns
+        -------
+        Separation
+            All that the net has a part for.
+        """
+        return self(images, parts=True)
+
+    def _separate(self, images: Tensor) -> Separation:
+        seen, found = images - MIDDLE, None
+        if self.e_cnn is not None:
+            shown = edges(images)
+            # Differs from Fan et al.: E-CNN reads edges as they are; 50 times larger, they would drown the picture.
+            found = self.e_cnn(torch.cat([seen, shown - MIDDLE], 1))
+            found = shown - found if self.skips else found
+            seen = torch.cat([seen, found - MIDDLE], 1)
+        values = self.i_cnn(seen)
+        background = images - values[:, :3] if self.skips else values[:, :3]
+        return Separation(background, values[:, 3:] if self.layers == 2 else None, found)
+
+
+class SubNet(nn.Module):
+    """
+    E-CNN or I-CNN: convolutions down to the coarsest scale, residual blocks there, and deconvolutions up again.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the map that it reads and of the one that it makes.
+    widths : sequence of int
+        Channels of each scale, the finest first.
+    dilations : sequence of int
+        The dilation of each residual block.
+    norm : bool
+        Whether convolutions are followed by batch normalisation.
+    skips : bool
+        Whether features on the way down are added on the way up.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: Sequence[int],
+        dilations: Sequence[int],
+        *,
+        norm: bool,
+        skips: bool,
+    ) -> None:
+        super().__init__()
+        scales = list(pairwise(widths))
+        self.skips = skips
+        self.enter = nn.Sequential(*_conv(in_channels, widths[0], norm), *_conv(widths[0], widths[0], norm))
+        self.down = nn.ModuleList(nn.Sequential(*_conv(fine, coarse, norm, stride=2)) for fine, coarse in scales)
+        self.blocks = nn.Sequential(*(Block(widths[-1], dilation, norm) for dilation in dilations))
+        self.up = nn.ModuleList(nn.Sequential(*_deconv(coarse, fine, norm)) for fine, coarse in reversed(scales))
+        self.leave = nn.Sequential(*_conv(widths[0], widths[0], norm), nn.Conv2d(widths[0], out_channels, 1))
+        initialise(self)
+        if not norm:
+            for block in self.blocks:
+                nn.init.zeros_(block.second[0].weight)  # each block begins as the identity, so that depth does no harm
+        if skips:
+            nn.init.normal_(self.leave[-1].weight, std=0.01)  # it begins near the picture itself
+        stride = 2 ** len(scales)
+        self.halo = 3 + 3 * (stride - 1) + 2 * sum(dilations) * stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Transform a map.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, in_channels, H, W)
+            Values about zero; sides divisible by the stride.
+
+        Returns
+        -------
+        Tensor, shape (B, out_channels, H, W)
+            The map that is made.
+        """
+        x = self.enter(x)
+        passed = []
+        for down in self.down:
+            passed.append(x)
+            x = down(x)
+        x = self.blocks(x)
+        for up in self.up:
+            skip = passed.pop()
+            x = up(x) + skip if self.skips else up(x)
+        return self.leave(x)
+
+
+class Block(nn.Module):
+    """
+    Two convolutions, of which the result is added to what they read.
+
+    Parameters
+    ----------
+    width : int
+        Channels.
+    dilation : int
+        Distance in cells between the taps of the kernels.
+    norm : bool
+        Whether they are followed by batch normalisation.
+    """
+
+    def __init__(self, width: int, dilation: int, norm: bool) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*_conv(width, width, norm, dilation=dilation))
+        self.second = nn.Sequential(*_conv(width, width, norm, dilation=dilation)[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Add what the convolutions find.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, width, h, w)
+            The map.
+
+        Returns
+        -------
+        Tensor, shape of ``x``
+            The sum.
+        """
+        return x + self.second(self.first(x))
+
+
+def _conv(before: int, after: int, norm: bool, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(before, after, 3, stride, padding=dilation, dilation=dilation, bias=not norm)
+    return [conv, *_finish(after, norm)]
+
+
+def _deconv(before: int, after: int, norm: bool) -> list[nn.Module]:
+    return [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=not norm), *_finish(after, norm)]
+
+
+def _finish(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)] if norm else [nn.ReLU(inplace=True)]

@@ -1,0 +1,312 @@
+"""
+The nets of super-resolution: SRCNN, ESPCN, a small EDSR for each factor, and one that goes by features, not pixels.
+
+All learn from the same photographs. The small pictures are made from them by bicubic reduction, so the truth is known.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as TF
+
+from xferlib import zoo
+from xferlib.data import augment
+from xferlib.losses.perceptual import Targets, Weights, mean_gram, perceptual_loss, style_loss
+from xferlib.losses.restoration import charbonnier, l1, l2
+from xferlib.metrics.restoration import detail, luma_psnr, luma_ssim
+from xferlib.nets.edsr import EDSR, SLIM
+from xferlib.nets.espcn import ESPCN
+from xferlib.nets.srcnn import SRCNN
+from xferlib.ops.colour import to_ycbcr
+from xferlib.ops.degrade import downscale, modcrop, to_bytes, upscale
+from xferlib.train.fit import Loss
+from xferlib.train.recipe import Recipe
+from xferlib.train.recipes.loss_network import as_bytes, photographs
+from xferlib.train.stream import shuffled
+from xferlib.zoo.loss_network import loss_network
+
+SIDE, BATCH = 32, 16
+"""Pixels a side of the small pieces of photographs that nets enlarge in training, and pieces a step."""
+MEASURED, LONGEST = 30, 288
+"""Photographs that nets are measured on, and pixels a side of the middle of each; 2, 3 and 4 divide it."""
+SEEN = {"relu2_2": 1.0, "relu3_4": 1.0}
+"""Layers of the loss network by which all nets are measured."""
+CONTENT = {"relu1_2": 0.05, "relu2_2": 0.05, "relu3_4": 0.025}
+TEXTURES = {"relu1_2": 0.075, "relu2_2": 0.075, "relu3_2": 0.075}
+"""How much a layer counts beside the absolute error: place by place, and by the Gram matrices of patches."""
+PATCH = 16
+"""Pixels a side of a patch of texture. Larger ones say less of where the texture belongs."""
+SHARE = 0.75
+"""How far the weights of the net that goes by features are from those of the net that goes by pixels."""
+
+Sample = tuple[Tensor, Tensor]
+
+
+# What is enlarged
+
+
+def pairs(pictures: Sequence[Tensor], factor: int, side: int = SIDE) -> list[Sample]:
+    """
+    Make the small picture of each photograph.
+
+    Parameters
+    ----------
+    pictures : sequence of Tensor, shape (3, H, W), uint8
+        Photographs.
+    factor : int
+        How many times smaller.
+    side : int
+        Photographs whose small picture has a side of fewer pixels are left out.
+
+    Returns
+    -------
+    list of tuple of Tensor
+        Each small picture (3, h, w), and its photograph (3, factor * h, factor * w), cut off to fit; uint8.
+    """
+    fitting = [modcrop(picture, factor) for picture in pictures if min(picture.shape[1:]) >= factor * side]
+    return [(as_bytes(downscale(picture[None] / 255, factor)[0]), picture) for picture in fitting]
+
+
+def piece(pair: Sample, generator: Generator, side: int = SIDE) -> Sample:
+    """
+    Cut the same random piece out of a small picture and of its photograph, turned and mirrored at random.
+
+    Parameters
+    ----------
+    pair : tuple of Tensor
+        One of `pairs`.
+    generator : Generator
+        Source of randomness.
+    side : int
+        Pixels a side of the small piece.
+
+    Returns
+    -------
+    tuple of Tensor, shapes (3, side, side) and (3, factor * side, factor * side)
+        Both pieces, RGB in [0, 1].
+    """
+    small, large = pair
+    factor = large.shape[-1] // small.shape[-1]
+    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in small.shape[1:])
+    small = small[:, top : top + side, left : left + side]
+    top, left, long = factor * top, factor * left, factor * side
+    return augment.turn(small / 255, large[:, top : top + long, left : left + long] / 255, generator)
+
+
+def _stream(factor: int, side: int, data: Path | None, seed: int) -> Dataset:
+    return shuffled(pairs(photographs(data), factor, side), seed, partial(piece, side=side))
+
+
+# What nets are trained by
+
+
+def _enlarged(net: nn.Module, small: Tensor) -> Tensor:
+    """Enlarge with convolutions in half precision; Fabric's own mixed precision would round the pictures, too."""
+    with torch.autocast(small.device.type, torch.bfloat16):
+        return net(small).float()
+
+
+def _pixels(net: nn.Module, batch: Sample) -> Tensor:
+    small, true = batch
+    return charbonnier(_enlarged(net, small), true)
+
+
+def _luma(net: nn.Module, batch: Sample) -> Tensor:
+    """Take the mean squared error of luma; that of colour is not up to these nets."""
+    small, true = batch
+    made, wanted = (to_ycbcr(images)[:, :1] for images in (net(small), true))
+    return l2(made, wanted)
+
+
+@lru_cache(maxsize=2)
+def _judge(device: torch.device) -> nn.Module:
+    return loss_network().to(device)
+
+
+def _features(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Compute features in half precision; what is summed over them is not."""
+    with torch.autocast(images.device.type, torch.bfloat16):
+        found = _judge(images.device)(images, tuple(layers))
+    return {layer: features.float() for layer, features in found.items()}
+
+
+def patches(features: Tensor, count: int) -> Tensor:
+    """
+    Cut maps into patches.
+
+    Parameters
+    ----------
+    features : Tensor, shape (B, N, H, W)
+        Maps whose sides ``count`` divides.
+    count : int
+        Patches along each side.
+
+    Returns
+    -------
+    Tensor, shape (B * count**2, N, H / count, W / count)
+        The patches, picture by picture and row by row.
+    """
+    cut = features.unflatten(3, (count, -1)).unflatten(2, (count, -1))  # B, N, rows, h, columns, w
+    return cut.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def _perception(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
+    """
+    Judge what a net makes by features place by place, by the textures of small patches, and by pixels.
+
+    Features alone leave a fine grid where pictures are flat, for there it costs them next to nothing; an absolute
+    error does not fade as the error does. Textures by patches, here without an adversary, are from Sajjadi, Schoelkopf,
+    Hirsch, "EnhanceNet: Single Image Super-Resolution Through Automated Texture Synthesis", ICCV 2017.
+    """
+    small, true = batch
+    made = _enlarged(net, small)
+    layers = tuple(dict.fromkeys([*CONTENT, *TEXTURES]))
+    with torch.no_grad():
+        wanted = _features(true, layers)
+    found = _features(made, layers)
+    count = true.shape[-1] // PATCH
+    textures = {layer: mean_gram(patches(wanted[layer], count)) for layer in TEXTURES}
+    local = {layer: patches(found[layer], count) for layer in TEXTURES}
+    content = perceptual_loss(lambda *_: found, made, Targets(wanted), Weights(CONTENT))["content"]
+    style = style_loss(local, textures, TEXTURES)
+    return {"features": content, "textures": style, "pixels": l1(made, true)}
+
+
+# What they are worth
+
+
+def held_back(data: Path | None, factor: int) -> list[Sample]:
+    """
+    Give the pictures that nets are measured on.
+
+    Parameters
+    ----------
+    data : Path or None
+        Folder of real data.
+    factor : int
+        How many times they are enlarged.
+
+    Returns
+    -------
+    list of tuple of Tensor, shapes (1, 3, h, w) and (1, 3, factor * h, factor * w)
+        Small pictures, and the middles of photographs that nothing was trained on, RGB in [0, 1].
+    """
+    pictures = photographs(data, held_back=True)
+    chosen = pictures[:: max(1, len(pictures) // MEASURED)][:MEASURED]
+    middles = [modcrop(TF.center_crop(each, [min(LONGEST, n) for n in each.shape[1:]]), factor) for each in chosen]
+    return [(to_bytes(downscale(each[None] / 255, factor)), each[None] / 255) for each in middles]
+
+
+@torch.no_grad()
+def measure(enlarge: Callable[[Tensor], Tensor], pictures: Sequence[Sample]) -> dict[str, float]:
+    """
+    Measure enlarged pictures as papers do, and how sharp they are.
+
+    Parameters
+    ----------
+    enlarge : callable
+        Called with small pictures (1, 3, h, w).
+    pictures : sequence of tuple of Tensor
+        As `held_back` gives them.
+
+    Returns
+    -------
+    dict of str to float
+        The means of "PSNR" and "SSIM" of luma, as many pixels of the border as the factor left out; of "detail", the
+        share of true fine detail that is there, and "false detail" beside it; and of "features", the distance that the
+        loss network sees.
+    """
+    rows = []
+    for small, true in pictures:
+        made, border = enlarge(small).clamp(0, 1), true.shape[-1] // small.shape[-1]
+        kept, false = detail(made, true)
+        seen = perceptual_loss(_features, made, Targets(_features(true, SEEN)), Weights(SEEN))["content"]
+        row = (luma_psnr(made, true, border), luma_ssim(made, true, border), kept, false, seen)
+        rows.append([value.item() for value in row])
+    names = ("PSNR", "SSIM", "detail", "false detail", "features")
+    return dict(zip(names, map(mean, zip(*rows, strict=True)), strict=True))
+
+
+def _measure(factor: int, net: nn.Module, data: Path | None) -> dict[str, Any]:
+    pictures = held_back(data, factor)
+    return {**measure(net, pictures), "bicubic": measure(partial(upscale, factor=factor), pictures)}
+
+
+def _grown(factor: int) -> nn.Module:
+    """Build the net of another factor or loss, which starts from the one that pixels taught to enlarge 4 times."""
+    net = EDSR(factor, **SLIM)
+    taught = zoo.load("sr-x4", fast=False).state_dict()
+    kept = {key: value for key, value in taught.items() if factor == 4 or not key.startswith("tail")}
+    net.load_state_dict({**net.state_dict(), **kept})
+    return net
+
+
+def _blended(learner: nn.Module, data: Path | None) -> nn.Module:
+    """
+    Go most of the way from the net that goes by pixels to the one that goes by features, weight by weight.
+
+    At the end of the way fur and hair are hatched. The blend is from Wang et al., "ESRGAN: Enhanced Super-Resolution
+    Generative Adversarial Networks", ECCV Workshops 2018, section 3.4.
+    """
+    start = _grown(4).state_dict()
+    learner.load_state_dict({key: torch.lerp(start[key], end, SHARE) for key, end in learner.state_dict().items()})
+    return learner
+
+
+def _recipe(
+    name: str, factor: int, net: type[nn.Module], loss: Loss, steps: int, side: int = SIDE, **more: Any
+) -> Recipe:
+    return Recipe(
+        name=name,
+        task="super-resolution",
+        chapter="super_resolution",
+        net=net,
+        loss=loss,
+        dataset=partial(_stream, factor, side),
+        evaluate=partial(_measure, factor),
+        steps=steps,
+        data=f"photographs of CBSD68, Sun-Hays 80, Urban100 and VOC 2012, one in six held back, and those of "
+        f"scikit-image and scikit-learn for training; reduced {factor} times",
+        terms="research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
+        **{"batch_size": BATCH, "lr": 1e-3, **more},
+    )
+
+
+_OPTIONS = {"warmup": 50}
+RECIPES = (
+    _recipe("sr-x4", 4, EDSR, _pixels, 4500, lr=2e-3, arguments={"factor": 4, **SLIM}, options=_OPTIONS),
+    *(
+        _recipe(
+            f"sr-x{factor}",
+            factor,
+            EDSR,
+            _pixels,
+            1200,
+            arguments={"factor": factor, **SLIM},
+            learner=partial(_grown, factor),
+            options=_OPTIONS,
+        )
+        for factor in (2, 3)
+    ),
+    _recipe(
+        "sr-x4-feature",
+        4,
+        EDSR,
+        _perception,
+        450,
+        batch_size=8,
+        lr=7e-4,
+        arguments={"factor": 4, **SLIM},
+        learner=partial(_grown, 4),
+        finish=_blended,
+        options=_OPTIONS,
+    ),
+    _recipe("srcnn-x4", 4, SRCNN, _luma, 1500, side=24, arguments={"factor": 4}, options=_OPTIONS),
+    _recipe("espcn-x4", 4, ESPCN, _luma, 2000, arguments={"factor": 4}, options=_OPTIONS),
+)
