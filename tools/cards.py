@@ -45,7 +45,7 @@ def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "measured", "<br>".join(_figures(net.result))
     yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
     steps = f", {of['steps']} steps" if "steps" in of else ""
-    yield "made by", f"<code>xferlib train {escape(net.recipe)}</code>, seed {net.seed}{steps}{_commit(of)}"
+    yield "made by", f"<code>xferlib train {escape(net.recipe)}</code>, seed {net.seed}{steps}{_commit(net.commit)}"
     yield "sha256", f"<code>{net.sha256}</code>"
 
 
@@ -72,10 +72,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _commit(of: Mapping[str, Any]) -> str:
-    if not of.get("commit"):
+def _commit(known: str | None) -> str:
+    if not known:
         return ""
-    commit, _, rest = of["commit"].partition(" ")
+    commit, _, rest = known.partition(" ")
     return f", commit <code>{commit[:12]}</code>{' ' + escape(rest) if rest else ''}"
 
 

@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     apply.add_argument("--resume", action="store_true", help="leave out pictures whose results are there already")
     apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
-    memory = "memory that the net may take, such as 500M; larger pictures are done tile by tile (2G)"
-    apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, default=2**31, help=memory)
+    memory = "memory that the net may take, such as 2G (half of all); larger pictures are done tile by tile"
+    apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -167,6 +167,7 @@ def _apply(options: argparse.Namespace) -> int:
 
     from xferlib import zoo
     from xferlib.zoo.inference import PICTURES, style_shares
+    from xferlib.zoo.memory import MEMORY
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
@@ -180,7 +181,7 @@ def _apply(options: argparse.Namespace) -> int:
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, shares, options.max_memory)
+            _apply_one(net, row, path, targets, shares, options.max_memory or MEMORY)
             done += 1
         except zoo.ZooError:
             raise

@@ -89,6 +89,7 @@ def test_a_run_leaves_net_and_record(tiny, tmp_path):
     assert record["seed"] == 5 and record["steps"] == 20
     assert record["figures"] == row.result and record["cost"] == row.cost
     assert row.cost["seconds"] >= 0 and "CPU" in row.cost["hardware"]
+    assert row.commit == record["commit"]
 
 
 def test_what_is_measured_is_what_is_shipped(tiny):

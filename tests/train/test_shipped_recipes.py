@@ -1,5 +1,7 @@
 """Each recipe of a shipped net, for two steps: its net, data, loss and measurement fit together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,21 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     image = torch.rand(3, 50, 70)
     assert zoo.apply("fcn8s-camvid", image, tmp_path / "out").shape == (50, 70)
     assert not net.training
+
+
+def test_two_processes_end_where_one_does(data, tmp_path):
+    """A recipe without batch normalisation, for the same batch; what differs is the order of sums."""
+    recipe, found = replace(recipes.find("espcn-x4"), options={}), []  # without warming up
+    for processes, hardware in ((1, {}), (2, {"devices": 2, "strategy": "ddp_fork"})):
+        folder = tmp_path / f"{processes}"
+        options = {"data": data, "out": folder, "runs": folder, "progress": False, "accelerator": "cpu"}
+        row = recipes_of.run(recipe, steps=5, **options, **hardware)
+        assert row.cost["hardware"].startswith(f"{processes * torch.get_num_threads()} thread")
+        found.append(zoo.load("espcn-x4", folder, fast=False).state_dict())
+    first = recipes_of._first_net(recipe, recipe.seed).state_dict()
+    for name, one in found[0].items():
+        torch.testing.assert_close(found[1][name], one, atol=1e-4, rtol=1e-3)  # kept in half precision
+        assert (one - first[name]).abs().max() > 1e-3, name
 
 
 def test_the_loss_network_is_shipped_without_heads_and_equalised(data, tmp_path):

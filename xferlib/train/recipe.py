@@ -207,6 +207,7 @@ def run(
         classes=recipe.classes,
         palette=recipe.palette,
         recipe=recipe.name,
+        commit=commit,
         seed=seed,
         data=recipe.data,
         terms=recipe.terms,

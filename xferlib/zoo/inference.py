@@ -49,7 +49,8 @@ def apply(
     styles : mapping of str to float, optional
         For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
     max_memory : int
-        Bytes that the net may take, about. A larger picture is done tile by tile, with the same result.
+        Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
+        tile, with the same result, or refused where the net must see it whole.
 
     Returns
     -------

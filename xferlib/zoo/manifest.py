@@ -39,10 +39,12 @@ class Row:
         Module of `xferlib.data` whose ``PALETTE`` colours the classes.
     recipe : str
         Name of the recipe that trained it.
+    commit : str or None
+        Commit of the repository that it ran from, as far as known.
     seed : int
         Seed of that training.
     data, terms : str
-        What it was trained on, and the terms of that data.
+        What it was trained on, and the terms of that data with whom to cite.
     file, sha256, bytes : str, str, int
         Weights beside the manifest, their hash and their size.
     parameters : int
@@ -61,6 +63,7 @@ class Row:
     classes: tuple[str, ...]
     palette: str | None
     recipe: str
+    commit: str | None
     seed: int
     data: str
     terms: str
@@ -187,6 +190,7 @@ def _row(entry: Mapping[str, Any]) -> Row:
     texts = ("name", "task", "chapter", "net", "recipe", "data", "terms", "file", "sha256")
     wrong = [field for field in texts if not isinstance(entry[field], str)]
     wrong += [field for field in ("arguments", "result", "cost") if not isinstance(entry[field], dict)]
+    wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")

@@ -1,6 +1,7 @@
 """A net on a picture of any size, within a given memory: at once where it fits, else tile by tile."""
 
 import math
+import os
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
@@ -10,8 +11,16 @@ from torch import Tensor, nn
 from xferlib.metrics.cost import peak_memory
 from xferlib.ops.tiling import apply_tiled, reach
 
-MEMORY = 2**31
-"""Bytes that a net's activations may take unless asked otherwise."""
+
+def _half_of_all() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return 2**32
+
+
+MEMORY = _half_of_all()
+"""Bytes that a net's activations may take unless asked otherwise: half of this machine's memory, or 4 GB."""
 
 _PROBE = 128
 _bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()

@@ -111,6 +111,7 @@ def save(
     cost: Mapping[str, Any],
     classes: Sequence[str] = (),
     palette: str | None = None,
+    commit: str | None = None,
     folder: str | os.PathLike | None = None,
 ) -> Row:
     """
@@ -133,6 +134,8 @@ def save(
         Names of the classes.
     palette : str, optional
         Module of `xferlib.data` with their colours.
+    commit : str, optional
+        See `Row`.
     folder : path, optional
         Folder of the zoo, made where missing; by default that of the shipped nets.
 
@@ -160,6 +163,7 @@ def save(
         classes=tuple(classes),
         palette=palette,
         recipe=recipe,
+        commit=commit,
         seed=seed,
         data=data,
         terms=terms,
