@@ -29,6 +29,12 @@ def test_the_slim_net_is_small_and_costs_two_fifths_of_a_compact_one():
     assert multiply_adds(net, (3, 16, 16)) == 256 * (27 * 48 + 11 * 9 * 48 * 48 + 9 * 48 * 48) < 0.41 * 256 * compact
 
 
+def test_the_slim_net_costs_an_eighth_of_the_papers_baseline():
+    with torch.device("meta"):
+        baseline, slim = (multiply_adds(net, (3, 16, 16)) for net in (EDSR(4), EDSR(4, **SLIM)))
+    assert baseline / slim == pytest.approx(8, abs=0.2)
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
 def test_the_slim_net_starts_as_the_bicubic_picture(factor):
     images = torch.rand(2, 3, 7, 10)

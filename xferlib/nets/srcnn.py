@@ -68,7 +68,7 @@ class SRCNN(LumaEnlarger):
     @torch.no_grad()
     def _pass_on(self) -> None:
         """Let the first channel of each map be the bicubic picture, and the result nothing else at first."""
-        # Differs from Dong et al., whose weights start at random: hours of training go by till they show a picture.
+        # Differs from Dong et al., whose weights all start at random: no training goes into what bicubic shows already.
         for layer in (self.patches, self.mapping, self.reconstruction):
             layer.weight[0] = 0
             layer.weight[0, 0, layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] = 1
