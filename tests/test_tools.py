@@ -167,13 +167,14 @@ def test_a_card_says_what_is_on_record():
         name="a-net", task="style", chapter="gatys", net="fcn.FCN", arguments={"stride": 8}, classes=("x<y", "z"),
         palette=None, recipe="a-net", commit="abcdef0123456789 and uncommitted changes",
         seed=3, data="drawn", terms="ours & free", file="a.safetensors", sha256="0" * 64,
-        bytes=1_500_000, parameters=12345, result={"loss": 0.25, "by style": {"a": 1.0, "b": 2}},
+        bytes=1_500_000, parameters=12345,
+        result={"loss": 0.25, "images": 3, "by style": {"a": 1.0, "b": 2}, "by all": {"x": {}}},
         cost={"seconds": 3600, "hardware": "a CPU"},
     )  # fmt: skip
     card = cards.card(net, {"steps": 70})
     for part in (
         "## a-net", '<a href="chapters/gatys.html">gatys</a>', "xferlib.nets.fcn.FCN(stride=8)",
-        "x&lt;y, z", "ours &amp; free", "12,345 parameters, 1.5 MB", "loss 0.25<br>by style: a 1, b 2",
+        "x&lt;y, z", "ours &amp; free", "12,345 parameters, 1.5 MB", "loss 0.25; images 3<br>by style: a 1; b 2<",
         "60 minutes on a CPU",
         "<code>xferlib train a-net</code>, seed 3, 70 steps, commit <code>abcdef012345</code> and uncommitted changes",
     ):  # fmt: skip

@@ -54,18 +54,18 @@ def _call(arguments: Mapping[str, Any]) -> str:
 
 
 def _figures(result: Mapping[str, Any]) -> Iterator[str]:
+    """Give a line for the single figures and one for each table of them; tables of tables are left to the record."""
+    single = {name: value for name, value in result.items() if not isinstance(value, (Mapping, list))}
+    yield escape(_listed(single))
     for name, value in result.items():
-        if isinstance(value, Mapping):
-            inner = ", ".join(f"{key} {_number(each)}" for key, each in value.items())
-            yield f"{escape(name)}: {escape(inner)}"
-        else:
-            yield f"{escape(name)} {escape(_number(value))}"
+        if isinstance(value, Mapping) and not any(isinstance(each, (Mapping, list)) for each in value.values()):
+            yield f"{escape(name)}: {escape(_listed(value))}"
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, (Mapping, list)):
-        return json.dumps(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _listed(figures: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -83,7 +83,7 @@ def _overview(nets: list[Row]) -> str:
     """List all nets in one table, each with a link to its card."""
     lines = []
     for net in nets:
-        headline = next(_figures(net.result), "")
+        headline = escape(_listed(dict([*net.result.items()][:1])))
         cells = (f'<a href="#{net.name}">{net.name}</a>', escape(net.task), f"{net.bytes / 1e6:.1f} MB", headline)
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f'<th scope="col">{name}</th>' for name in ("net", "task", "size", "measured"))

@@ -2,7 +2,8 @@
 CEILNet on photographs behind drawn glass: the shipped net, and small ones that each lack or add one thing.
 
 The small nets are trained alike: the same photographs in the same order, as many steps, as many residual blocks. What
-each one lacks or adds is all that tells it from ``reflection-small``.
+each one lacks or adds is all that tells it from ``reflection-small``. Of that one and of ``reflection-layers`` only the
+figures are kept.
 """
 
 from collections.abc import Callable
