@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xferlib.data.folders import MaskFolder
+from xferlib.data.folders import VOC, Cityscapes, MaskFolder, masks
 from xferlib.data.images import ImageError
 
 
@@ -92,3 +92,68 @@ def test_splits_that_make_no_sense_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="one picture cannot be split"):
         MaskFolder(tmp_path / "one", "train")
     assert len(MaskFolder(tmp_path / "one")) == 1
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    home = tmp_path / "voc" / "VOCdevkit" / "VOC2012"
+    for i, name in enumerate(("2007_1", "2007_2", "2007_3")):
+        save(home / "JPEGImages" / f"{name}.jpg", np.full((6, 8, 3), 60 * i))
+        save(home / "SegmentationClass" / f"{name}.png", [[0, i], [20, 255]])
+    lists = home / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2007_1\n2007_3\n")
+    (lists / "val.txt").write_text("2007_2\n")
+    return tmp_path / "voc"
+
+
+def test_voc_is_read_by_its_lists(voc):
+    train, val = masks(voc, "train"), masks(voc, "val")
+    assert isinstance(train, VOC) and len(train) == 2 and len(val) == 1
+    image, labels = train[1]
+    assert image.mean().item() == pytest.approx(120 / 255, abs=0.01)
+    assert labels.tolist() == [[0, 2], [20, 255]] and labels.dtype == torch.int64
+    assert len(VOC.classes) == 21 and VOC.classes[15] == "person"
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    root = tmp_path / "cityscapes"
+    for split, city in (("train", "ulm"), ("train", "jena"), ("val", "lindau")):
+        save(root / "leftImg8bit" / split / city / f"{city}_0_leftImg8bit.png", np.full((4, 6, 3), 100))
+        # Road is 7 and counts as 0, car is 26 and counts as 13; parking, 9, and a licence plate, 255, do not count.
+        save(root / "gtFine" / split / city / f"{city}_0_gtFine_labelIds.png", [[7, 26], [9, 255]])
+    return root
+
+
+def test_cityscapes_has_the_classes_that_count(cityscapes):
+    train, val = masks(cityscapes, "train"), masks(cityscapes, "val")
+    assert isinstance(val, Cityscapes) and (len(train), len(val)) == (2, 1)
+    image, labels = val[0]
+    assert image.shape == (3, 4, 6)
+    assert labels.tolist() == [[0, 13], [255, 255]]
+    assert len(train.classes) == 19 and (train.classes[0], train.classes[13]) == ("road", "car")
+
+
+def test_another_folder_is_a_readers_own(folder):
+    assert isinstance(masks(folder, "val"), MaskFolder) and len(masks(folder, "val")) == 2
+
+
+def test_what_a_public_set_lacks_is_named(voc, cityscapes):
+    mask = voc / "VOCdevkit/VOC2012/SegmentationClass/2007_3.png"
+    mask.unlink()
+    with pytest.raises(FileNotFoundError, match=r"2007_3.png: no such file, wanted by .*train.txt"):
+        masks(voc, "train")
+    for path in cityscapes.glob("gtFine/train/*/*"):
+        path.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"labelIds.png: no such file.*; 1 more are missing: xferlib data check"
+    ):
+        masks(cityscapes, "train")
+    with pytest.raises(ValueError, match="split 'trial' is none of 'train', 'val'"):
+        VOC(voc, "trial")

@@ -1,4 +1,4 @@
-"""A reader's own set: pictures, and beside them masks whose pixel values are the classes."""
+"""Sets of pictures and masks in a folder: a reader's own, PASCAL VOC 2012 and Cityscapes, all read alike."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,43 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision import datasets
 
+from xferlib.data import public
 from xferlib.data.benchmarks import SUFFIXES
 from xferlib.data.images import ImageError, read, read_labels
 
 VOID = 255
 HELD_BACK = 6
 """Of so many pictures in the order of their names, the last is held back."""
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
+    "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
+)  # fmt: skip
+"""Classes of PASCAL VOC 2012, in the order of their numbers."""
+
+
+def masks(root: str | os.PathLike, split: str) -> "MaskFolder | VOC | Cityscapes":
+    """
+    Open a set of pictures and masks by what lies in its folder.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder. With ``VOCdevkit`` in it, it is PASCAL VOC 2012; with ``leftImg8bit``, Cityscapes; else a reader's
+        own, as `MaskFolder` takes it.
+    split : {"train", "val"}
+        Which pictures.
+
+    Returns
+    -------
+    MaskFolder, VOC or Cityscapes
+        The set; item ``i`` is a picture and its labels, ``classes`` are their names.
+    """
+    root = Path(root)
+    kind = VOC if (root / "VOCdevkit").is_dir() else Cityscapes if (root / "leftImg8bit").is_dir() else MaskFolder
+    return kind(root, split)
 
 
 class MaskFolder(Dataset):
@@ -102,3 +132,87 @@ class MaskFolder(Dataset):
             raise ValueError(f"{self.root}: one picture cannot be split; give at least two")
         held = range(HELD_BACK - 1, count, HELD_BACK) if count >= HELD_BACK else [count - 1]
         return [i for i in range(count) if (i in held) == (self.split == "val")]
+
+
+class VOC(Dataset):
+    """
+    PASCAL VOC 2012 for segmentation, through torchvision.
+
+    Item ``i`` is a pair: the photograph as (3, H, W) float32 in [0, 1], and its labels as (H, W) int64, where 0 to 20
+    are `VOC_CLASSES` and 255 is void.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder that holds ``VOCdevkit``.
+    split : {"train", "val"}
+        Which photographs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; the message names the first.
+    """
+
+    classes = VOC_CLASSES
+
+    def __init__(self, root: str | os.PathLike, split: str = "train") -> None:
+        _check_whole("voc2012", root, split)
+        self._set = datasets.VOCSegmentation(root, "2012", split)
+
+    def __len__(self) -> int:
+        """Count the photographs."""
+        return len(self._set)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read photograph `index` and its labels."""
+        return read(self._set.images[index]), read_labels(self._set.masks[index])
+
+
+class Cityscapes(Dataset):
+    """
+    Cityscapes with fine labels, through torchvision.
+
+    Item ``i`` is a pair: the frame as (3, H, W) float32 in [0, 1], and its labels as (H, W) int64, where 0 to 18 are
+    the classes that the benchmark counts, in its order of training, and 255 is everything else.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder that holds ``leftImg8bit`` and ``gtFine``.
+    split : {"train", "val"}
+        Which frames.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; the message names the first.
+    """
+
+    classes = tuple(each.name for each in datasets.Cityscapes.classes if 0 <= each.train_id < VOID)
+
+    def __init__(self, root: str | os.PathLike, split: str = "train") -> None:
+        _check_whole("cityscapes", root, split)
+        self._set = datasets.Cityscapes(root, split, "fine", "semantic")
+        self._numbers = torch.full((256,), VOID)
+        for each in datasets.Cityscapes.classes:
+            if 0 <= each.train_id < VOID:
+                self._numbers[each.id] = each.train_id
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self._set)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read frame `index` and its labels."""
+        return read(self._set.images[index]), self._numbers[read_labels(self._set.targets[index][0])]
+
+
+def _check_whole(name: str, root: str | os.PathLike, split: str) -> None:
+    parts = {part.part: part for part in public.check(name, root)}
+    if split not in parts:
+        raise ValueError(f"split {split!r} is none of {', '.join(map(repr, parts))}")
+    if parts[split].missing:
+        more = len(parts[split].missing) - 1
+        rest = f"; {more} more are missing: xferlib data check {name} {root}" if more else ""
+        raise FileNotFoundError(f"{parts[split].missing[0]}{rest}")

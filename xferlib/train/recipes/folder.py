@@ -1,4 +1,4 @@
-"""Nets of segmentation for a reader's own folder of pictures and masks: ``xferlib train fcn8s --data FOLDER``."""
+"""Nets of segmentation for a folder of pictures and masks, a reader's own, VOC's or that of Cityscapes."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from xferlib import train
 from xferlib.data import augment
-from xferlib.data.folders import MaskFolder
+from xferlib.data.folders import masks
 from xferlib.losses.segmentation import class_weights, cross_entropy, pixel_counts
 from xferlib.metrics.segmentation import evaluate
 from xferlib.nets.enet import ENet
@@ -31,7 +31,7 @@ def _augmented(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Ten
 
 
 def _pictures(data: Path, seed: int) -> Dataset:
-    return train.shuffled(MaskFolder(data, "train"), seed, _augmented)
+    return train.shuffled(masks(data, "train"), seed, _augmented)
 
 
 def _loss(net: nn.Module, batch: tuple[Tensor, Tensor], weights: tuple[float, ...] | None = None) -> Tensor:
@@ -40,11 +40,11 @@ def _loss(net: nn.Module, batch: tuple[Tensor, Tensor], weights: tuple[float, ..
 
 
 def _measure(net: nn.Module, data: Path) -> dict[str, float]:
-    held_back = MaskFolder(data, "val")
+    held_back = masks(data, "val")
     return evaluate(net, held_back, len(held_back.classes))
 
 
-def _weights(pictures: MaskFolder) -> tuple[float, ...]:
+def _weights(pictures: Dataset) -> tuple[float, ...]:
     """Let rare classes count more: square roots of ENet's weights, with a mean of 1 over pixels."""
     count = len(pictures.classes)
     pixels = sum(pixel_counts(labels, count) for _, labels in pictures)
@@ -54,7 +54,7 @@ def _weights(pictures: MaskFolder) -> tuple[float, ...]:
 
 def _adapted(recipe: Recipe, data: Path) -> Recipe:
     """Fit a recipe to the classes of a folder."""
-    pictures = MaskFolder(data, "train")
+    pictures = masks(data, "train")
     classes = pictures.classes
     return replace(
         recipe,
