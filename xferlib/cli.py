@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -148,13 +149,17 @@ def _list(options: argparse.Namespace) -> int:
     from xferlib import zoo
 
     rows = [
-        (row.name, row.task, row.chapter, row.data, f"{row.bytes / 1e6:.1f} MB", _headline(row))
+        (row.name, row.task, row.chapter, shorten(row.data, 44, placeholder=" …"), _megabytes(row), _headline(row))
         for row in zoo.rows(options.zoo)
     ]
     _table(("name", "task", "chapter", "data", "size", "result"), rows)
     if not rows:
         print("no nets yet; `xferlib train NAME` makes one")
     return 0
+
+
+def _megabytes(row: "Row") -> str:
+    return f"{row.bytes / 1e6:.1f} MB"
 
 
 def _headline(row: "Row") -> str:
