@@ -75,6 +75,7 @@ _recipe: Any = partial(
     steps=1500,
     batch_size=8,
     lr=4e-3,
+    classes=("class 0", "class 1"),
     data="your own folder of pictures and masks",
     terms="yours",
     options={"weight_decay": 0.01, "warmup": 50, "workers": 1},
