@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from xferlib.metrics.restoration import smooth
-from xferlib.nets.exposure import SLIM, ExposureNet, luminance, split
+from xferlib.nets.exposure import SLIM, ExposureNet, split
+from xferlib.ops.colour import luminance
 from xferlib.ops.guided import guided_filter
 
 TINY = {"widths": (4, 3, 4), "depths": (2, 2, 2), "stride": 4}

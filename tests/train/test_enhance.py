@@ -7,7 +7,8 @@ from skimage.exposure import equalize_hist
 
 from xferlib.data import exposures, photos
 from xferlib.metrics.restoration import psnr
-from xferlib.nets.exposure import Parts, luminance, split
+from xferlib.nets.exposure import Parts, split
+from xferlib.ops.colour import luminance
 from xferlib.ops.fusion import fuse_exposures
 from xferlib.train import recipes
 from xferlib.train.recipes import enhance

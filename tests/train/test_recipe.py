@@ -1,5 +1,6 @@
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -80,6 +81,20 @@ def _run(of: Recipe, **changes) -> zoo.Row:
     return recipe.run(of, **{"accelerator": "cpu", "progress": False, **changes})
 
 
+def _stopping() -> tuple[list, Callable]:
+    """Give a loss that is interrupted at its 13th call, and the list of its batches."""
+    asked = []
+
+    def stopping(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        asked.append(batch)
+        if len(asked) == 13:
+            raise KeyboardInterrupt
+        return _error(net, batch)
+
+    stopping.__qualname__ = _error.__qualname__
+    return asked, stopping
+
+
 def test_a_run_leaves_net_and_record(tiny, tmp_path):
     row = _run(tiny)
     assert zoo.rows() == [row]
@@ -146,15 +161,7 @@ def test_a_run_that_is_broken_off_goes_on(tiny, tmp_path):
     whole = _run(tiny)
     checkpoint = tmp_path / "runs" / "tiny-net" / "steps20-seed5.pt"
     assert not checkpoint.exists()
-    asked = []
-
-    def stopping(net, batch):
-        asked.append(batch)
-        if len(asked) == 13:
-            raise KeyboardInterrupt
-        return _error(net, batch)
-
-    stopping.__qualname__ = _error.__qualname__
+    asked, stopping = _stopping()
     with pytest.raises(KeyboardInterrupt):
         _run(replace(tiny, loss=stopping, options={"save_every": 0.0}))
     assert torch.load(checkpoint, weights_only=True)["step"] == 12
@@ -164,15 +171,7 @@ def test_a_run_that_is_broken_off_goes_on(tiny, tmp_path):
 
 
 def test_each_step_is_logged_once_though_the_run_was_broken_off(tiny, tmp_path):
-    asked = []
-
-    def stopping(net, batch):
-        asked.append(batch)
-        if len(asked) == 13:
-            raise KeyboardInterrupt
-        return _error(net, batch)
-
-    stopping.__qualname__ = _error.__qualname__
+    _, stopping = _stopping()
     with pytest.raises(KeyboardInterrupt):
         _run(replace(tiny, loss=stopping, options={"save_every": 0.0}))
     _run(tiny, resume=True)
