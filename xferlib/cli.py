@@ -240,8 +240,7 @@ def _apply_one(
     if len(targets) > 1:  # first, so that a result never lacks it
         from xferlib import viz
 
-        whole = row.task == "segmentation"
-        images.write(targets[1], viz.overlay(image, found, colours(row)) if whole else viz.objects(image, found))
+        images.write(targets[1], viz.found(row, image, found))
     if row.task in PICTURES:
         images.write(targets[0], found)
     elif row.task == "instances":

@@ -29,7 +29,7 @@ class PublicSet:
         What may be done with it, and whom to cite.
     layout : str
         Its folders and files, in words.
-    parts : mapping of str to tuple of Rule
+    parts : mapping of str to Rule
         What each part of it consists of, such as "train" and "val"; each part can be there without the others.
     """
 
@@ -37,7 +37,7 @@ class PublicSet:
     page: str
     terms: str
     layout: str
-    parts: MappingProxyType[str, tuple[Rule, ...]]
+    parts: MappingProxyType[str, Rule]
 
 
 def _alone(path: Path) -> tuple[Path, ...]:
@@ -67,7 +67,7 @@ def _cityscapes(path: Path) -> list[Path]:
 
 
 def _set(title: str, page: str, terms: str, layout: str, **parts: Rule) -> PublicSet:
-    return PublicSet(title, page, terms, layout, MappingProxyType({name: (rule,) for name, rule in parts.items()}))
+    return PublicSet(title, page, terms, layout, MappingProxyType(parts))
 
 
 SETS = MappingProxyType(
@@ -212,20 +212,16 @@ def check(name: str, root: str | os.PathLike | None = None) -> list[Found]:
     folder = Path(os.environ["XFERLIB_DATA"], name) if root is None else Path(root)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; get the set from {found.page}: {found.layout}")
-    return [_checked(part, folder, rules) for part, rules in found.parts.items()]
+    return [_checked(part, folder, *rule) for part, rule in found.parts.items()]
 
 
-def _checked(part: str, folder: Path, rules: Iterable[Rule]) -> Found:
-    items, missing = 0, []
-    for pattern, partners in rules:
-        paths = _files(folder, pattern)
-        items += len(paths)
-        if not paths:
-            missing.append(f"{folder / pattern}: no such files")
-        for path in paths:
-            missing += [f"{path}: the file is empty"] if not path.stat().st_size else []
-            missing += [f"{each}: {_lack(each)}, wanted by {path}" for each in partners(path) if _lack(each)]
-    return Found(part, items, tuple(missing))
+def _checked(part: str, folder: Path, pattern: str, partners: Partners) -> Found:
+    paths = _files(folder, pattern)
+    missing = [] if paths else [f"{folder / pattern}: no such files"]
+    for path in paths:
+        missing += [] if path.stat().st_size else [f"{path}: the file is empty"]
+        missing += [f"{each}: {_lack(each)}, wanted by {path}" for each in partners(path) if _lack(each)]
+    return Found(part, len(paths), tuple(missing))
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops.colour import LUMA
+from xferlib.ops.colour import luminance
 
 
 def blur(images: Tensor, window: int = 11) -> Tensor:
@@ -92,6 +92,4 @@ def _grey(images: Tensor) -> Tensor:
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
         alpha = "; drop an alpha channel with images[:, :3]" if images.ndim == 4 and images.shape[1] in (2, 4) else ""
         raise ValueError(f"images of shape {tuple(images.shape)}; expected (B, 1 or 3, H, W){alpha}")
-    if images.shape[1] == 1:
-        return images
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return images if images.shape[1] == 1 else luminance(images)

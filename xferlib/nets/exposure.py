@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xferlib.nets.vgg import initialise
-from xferlib.ops.colour import LUMA
+from xferlib.ops.colour import luminance
 
 SLIM: dict[str, Any] = {"widths": (32, 16, 24), "depths": (5, 3, 4), "stride": 8}
 """Arguments of a net that a laptop's processor runs in a fraction of the time."""
@@ -168,24 +168,6 @@ class ExposureNet(nn.Module):
         at = torch.arange(self.knots, dtype=base.dtype, device=base.device).view(1, -1, 1, 1)
         near = (1 - (base * (self.knots - 1) - at).abs()).relu()
         return (near * curves[..., :height, :width]).sum(1, keepdim=True)
-
-
-def luminance(images: Tensor) -> Tensor:
-    """
-    Weigh the channels by how bright they look.
-
-    Parameters
-    ----------
-    images : Tensor, shape (B, 3, H, W)
-        RGB in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (B, 1, H, W)
-        The grey pictures, in [0, 1].
-    """
-    red, green, blue = images.split(1, 1)
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def split(grey: Tensor, radius: int = 8, epsilon: float = 0.03) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,24 @@ def from_light(light: Tensor) -> Tensor:
     return torch.where(light > 0.0031308, 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055, 12.92 * light)
 
 
+def luminance(images: Tensor) -> Tensor:
+    """
+    Weigh the channels by how bright they look.
+
+    Parameters
+    ----------
+    images : Tensor, shape (B, 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (B, 1, H, W)
+        The grey pictures, in [0, 1].
+    """
+    red, green, blue = images.split(1, 1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
 def to_ycbcr(images: Tensor) -> Tensor:
     """
     Split colours into luma, how bright a pixel is, and two differences of colour.

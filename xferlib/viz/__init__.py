@@ -6,6 +6,7 @@ from xferlib.viz.compare import grid, show
 from xferlib.viz.curves import curves
 from xferlib.viz.masks import colorize, contours, heat, legend, overlay, palette
 from xferlib.viz.objects import objects
+from xferlib.viz.results import found
 from xferlib.viz.roi import roi
 from xferlib.viz.style import style
 from xferlib.viz.table import table
@@ -16,6 +17,7 @@ __all__ = [
     "colorize",
     "contours",
     "curves",
+    "found",
     "grid",
     "heat",
     "legend",

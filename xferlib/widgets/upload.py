@@ -14,7 +14,7 @@ from xferlib.data import images
 from xferlib.viz import pictures
 from xferlib.widgets import live
 from xferlib.widgets.compare import compare
-from xferlib.zoo.inference import PICTURES, colours
+from xferlib.zoo.inference import PICTURES
 
 
 def upload(name: str, *, styles: Mapping[str, float] | None = None) -> live.Live:
@@ -61,11 +61,7 @@ def upload(name: str, *, styles: Mapping[str, float] | None = None) -> live.Live
 def _shown(row: zoo.Row, file: str, content: bytes, styles: Mapping[str, float] | None) -> list[ipywidgets.Widget]:
     image = _read(file, content)
     found = zoo.apply(row.name, image, styles=styles)
-    if row.task in PICTURES:
-        after = found
-    else:
-        whole = row.task == "segmentation"
-        after = viz.overlay(image, found, colours(row)) if whole else viz.objects(image, found)
+    after = found if row.task in PICTURES else viz.found(row, image, found)
     before = image if after.shape == image.shape else _enlarged(image, after)
     divider = compare(before, after, alt=f"{file} and what {row.name} makes of it.")
     return [*divider.children, ipywidgets.HTML(_link(after, f"{Path(file).stem}-{row.name}.png"))]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xferlib.data import images
 from xferlib.ops.instances import Instances
 from xferlib.zoo.manifest import Row, ZooError, row
-from xferlib.zoo.memory import MEMORY, apply_within, check_fits
+from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -102,7 +102,7 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
     ZooError
         If the net is of a task that has no use on a picture alone.
     """
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    device = device_of(net)
     with torch.no_grad():
         match row.task:
             case "segmentation":
@@ -180,7 +180,7 @@ def _labels(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
     labels = apply_within(net, image, max_memory, lambda logits: logits.argmax(1))
     if labels.shape == image.shape[1:]:
         return labels
-    logits = net(image[None].to(next(net.parameters()).device))  # coarser ones: lay them out before the best is taken
+    logits = net(image[None].to(device_of(net)))  # coarser ones: lay them out before the best is taken
     return F.interpolate(logits, image.shape[1:], mode="bilinear").argmax(1)[0]
 
 

@@ -81,7 +81,7 @@ def apply_within(
     """
     height, width = image.shape[-2:]
     if bytes_per_pixel(net) * height * width <= max_memory and not getattr(net, "margin", 0):
-        result = net(image[None].to(_device(net)))
+        result = net(image[None].to(device_of(net)))
         return (then(result) if then else result)[0].to(image.device)
     side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
     if getattr(net, "margin", 0):
@@ -140,7 +140,20 @@ def _halo(net: nn.Module) -> int | None:
     return _halos[net]
 
 
-def _device(net: nn.Module) -> torch.device:
+def device_of(net: nn.Module) -> torch.device:
+    """
+    Say where a net computes.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The net.
+
+    Returns
+    -------
+    torch.device
+        That of its first parameter; the CPU if it has none.
+    """
     return next((p.device for p in net.parameters()), torch.device("cpu"))
 
 

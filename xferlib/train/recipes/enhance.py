@@ -17,7 +17,8 @@ from torchvision.transforms.v2 import functional as TF
 from xferlib.data import augment, exposures
 from xferlib.losses.restoration import l1, l2
 from xferlib.metrics.restoration import colour_difference, psnr, ssim
-from xferlib.nets.exposure import SLIM, ExposureNet, Parts, luminance, split
+from xferlib.nets.exposure import SLIM, ExposureNet, Parts, split
+from xferlib.ops.colour import luminance
 from xferlib.ops.fusion import fuse_exposures
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs
