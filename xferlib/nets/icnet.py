@@ -131,7 +131,7 @@ class ICNet(nn.Module):
         if min(height, width) < 32:
             raise ValueError(f"an image of {height}x{width} is too small for ICNet's quarter of it; 32x32 is the least")
         x = (images - self.mean) / self.std
-        half, quarter = (enlarge(x, (-(-height // n), -(-width // n))) for n in (2, 4))
+        half, quarter = (enlarge(x, ((height + n - 1) // n, (width + n - 1) // n)) for n in (2, 4))
         # Differs from Zhao et al.'s released net, as the paper says it: the small branch reads the small picture, and
         # does not take over the middle branch's maps.
         low = self.pyramid(self.backbone(quarter)[-1])
@@ -139,7 +139,7 @@ class ICNet(nn.Module):
         joined, low = self.fusions[0](low, middle)
         joined, middle = self.fusions[1](joined, self.high(x))
         # Interpolation and a 1x1 convolution may change places, and the scores are fewer than the channels.
-        scores = enlarge(self.classify(joined), (-(-height // 4), -(-width // 4)))
+        scores = enlarge(self.classify(joined), ((height + 3) // 4, (width + 3) // 4))
         if self.training:
             low, middle = (fusion.classify(x) for fusion, x in zip(self.fusions, (low, middle), strict=True))
             return {"low": low, "middle": middle, "high": scores}

@@ -111,7 +111,7 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
                 check_fits(net, image, max_memory)
                 return _numbers(net(image[None].to(device))[0]).cpu()
             case "style" if shares is not None:
-                painter = _Painter(net, shares.to(device)).eval()
+                painter = Painter(net, shares.to(device)).eval()
                 check_fits(painter, image, max_memory)
                 return painter(image[None].to(device))[0].cpu().contiguous()
             case task if task in PICTURES:
@@ -120,14 +120,36 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
 
-class _Painter(nn.Module):
-    """Paints in the proportions of the shares, and leaves to the picture itself what they lack of 1."""
+class Painter(nn.Module):
+    """
+    A net of several styles with its choice made.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of images and shares.
+    shares : Tensor, shape (S,)
+        How much each style counts, as `style_shares` gives it. What they lack of 1 is left to the picture itself.
+    """
 
     def __init__(self, net: nn.Module, shares: Tensor) -> None:
         super().__init__()
         self.net, self.shares = net, shares
 
     def forward(self, images: Tensor) -> Tensor:
+        """
+        Paint pictures.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, 3, H, W)
+            RGB in [0, 1].
+
+        Returns
+        -------
+        Tensor, shape (B, 3, H, W)
+            RGB, about in [0, 1].
+        """
         strength = self.shares.sum()
         return torch.lerp(images, self.net(images, self.shares / strength), strength)
 

@@ -86,7 +86,7 @@ def apply_within(
     side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
     if getattr(net, "margin", 0):
         return apply_tiled(net, image, net.legal_size(min(side, 512)), then=then)
-    halo, stride = _halo(net), getattr(net, "stride", 1)
+    halo, stride = halo_of(net), getattr(net, "stride", 1)
     if halo is None:
         check_fits(net, image, max_memory)
     tile = side // stride * stride
@@ -127,8 +127,21 @@ def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:
         )
 
 
-def _halo(net: nn.Module) -> int | None:
-    """Say how far the net looks, or None where it looks everywhere or the period of its pooling is not known."""
+def halo_of(net: nn.Module) -> int | None:
+    """
+    Say how far a net looks.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of images, in evaluation mode.
+
+    Returns
+    -------
+    int or None
+        How many pixels away an input pixel can matter; None where that is every pixel, or where the period of its
+        pooling is not known.
+    """
     if net not in _halos:
         known = getattr(net, "halo", None)
         if known is None and hasattr(net, "stride"):

@@ -1,0 +1,436 @@
+"""The nets in the reader's browser: right, quiet, quick to answer, and plain about what went wrong."""
+
+import base64
+import io
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools import demo
+from xferlib import zoo
+from xferlib.data import images, photos
+from xferlib.web import export
+
+NETS = [row.name for row in export.exportable() if row.name in demo.NETS]
+FINISHED = "element => ['done', 'error'].includes(element.dataset.state)"
+DATA = """async element => {
+  const { data, ...outcome } = element.outcome;
+  const reader = new FileReader();
+  reader.readAsDataURL(new Blob([data]));
+  await new Promise(resolve => (reader.onload = resolve));
+  return [outcome, reader.result.split(",")[1]];
+}"""
+UNTOUCHED = 60_000
+"""Bytes that a demo may add to a page before it is touched."""
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """A photograph, repeated where it is too small."""
+    picture = np.array(images.to_pil(photos.load("astronaut")))
+    return np.ascontiguousarray(np.tile(picture, (-(-height // 512), -(-width // 512), 1))[:height, :width])
+
+
+def png(pixels: np.ndarray, name: str = "photograph.png") -> dict:
+    """A picture as Playwright uploads it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+class Panel:
+    """One demo of a page."""
+
+    def __init__(self, page, index: int = 0):
+        self.page, self.element = page, page.locator("xfer-demo").nth(index)
+        self.handle = self.element.element_handle()
+
+    def start(self) -> "Panel":
+        self.element.locator(".xd-start").click()
+        return self.finish()
+
+    def finish(self) -> "Panel":
+        self.page.wait_for_function(FINISHED, arg=self.handle, timeout=120_000)
+        return self
+
+    def give(self, file: dict | str) -> "Panel":
+        self.handle.evaluate("element => { element.outcome = null; element.dataset.state = 'asked'; }")
+        self.element.locator("input[type=file]").set_input_files(file)
+        return self.finish()
+
+    def choose(self, net: str) -> "Panel":
+        select = self.element.locator(".xd-net")
+        if select.count() and select.input_value() != net:
+            self.handle.evaluate("element => { element.dataset.state = 'asked'; }")
+            select.select_option(net)
+            self.finish()
+        return self
+
+    @property
+    def state(self) -> str:
+        return self.element.get_attribute("data-state")
+
+    @property
+    def status(self) -> str:
+        return self.element.locator("[role=status]").inner_text()
+
+    def outcome(self) -> tuple[dict, np.ndarray]:
+        """What the last run made, and its bytes as an array."""
+        outcome, coded = self.handle.evaluate(DATA)
+        values = np.frombuffer(base64.b64decode(coded), np.uint8)
+        shape = (outcome["height"], outcome["width"], outcome["channels"])
+        return outcome, values.reshape(shape[: 3 if shape[2] > 1 else 2])
+
+
+def in_python(net: str, pixels: np.ndarray) -> np.ndarray:
+    """What the library makes of the same picture."""
+    row = zoo.row(net)
+    styles = {row.classes[0]: 1.0} if row.task == "style" and len(row.classes) > 1 else None
+    result = zoo.apply(net, pixels, styles=styles)
+    return result.numpy() if result.ndim == 2 else (result.permute(1, 2, 0) * 255).round().numpy()
+
+
+def agree(net: str, made: np.ndarray, pixels: np.ndarray) -> None:
+    wanted = in_python(net, pixels)
+    assert made.shape == wanted.shape
+    if wanted.ndim == 2:
+        assert (made == wanted).mean() >= 0.999
+    else:
+        assert np.abs(made.astype(int) - wanted.astype(int)).max() <= 2
+
+
+# Right
+
+
+@pytest.fixture(scope="module")
+def playground(browser, address):
+    """The playground, its panel started."""
+    page = browser.new_page()
+    page.goto(f"{address}playground.html")
+    yield Panel(page).start()
+    page.close()
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_browser_makes_what_python_makes(playground, net):
+    pixels = photograph(107, 150)
+    playground.choose(net).give(png(pixels))
+    assert playground.state == "done", playground.status
+    outcome, made = playground.outcome()
+    assert outcome["net"] == net
+    assert outcome["input"] == {"width": 150, "height": 107}
+    agree(net, made, pixels)
+
+
+def test_every_net_is_on_the_playground(playground):
+    offered = playground.element.locator(".xd-net option").evaluate_all("all => all.map(option => option.value)")
+    assert sorted(offered) == sorted(NETS) == sorted(row.name for row in export.exportable())
+
+
+def test_a_large_picture_is_enlarged_tile_by_tile_to_the_same(playground):
+    pixels = photograph(290, 300)
+    playground.choose("espcn-x4").give(png(pixels))
+    outcome, made = playground.outcome()
+    assert outcome["input"] == {"width": 300, "height": 290}
+    agree("espcn-x4", made, pixels)
+
+
+def test_a_picture_too_large_for_labels_is_reduced_with_notice(playground):
+    playground.choose("fcn8s-streets").give(png(photograph(600, 800)))
+    outcome, made = playground.outcome()
+    most = json.loads((demo.CACHE / "nets.json").read_text())["nets"]["fcn8s-streets"]["most"]
+    assert 0.9 * most < made.size <= most
+    assert outcome["input"]["width"] / outcome["input"]["height"] == pytest.approx(4 / 3, rel=0.02)
+    assert "800" in playground.status and str(outcome["input"]["width"]) in playground.status
+
+
+def test_half_a_strength_is_half_of_the_way(playground):
+    pixels = photograph(96, 128)
+    playground.choose("style-stained-glass").give(png(pixels))
+    _, full = playground.outcome()
+    slider = playground.element.locator(".xd-strength")
+    playground.handle.evaluate("element => { element.dataset.state = 'asked'; }")
+    slider.fill("50")
+    playground.finish()
+    _, half = playground.outcome()
+    slider.fill("100")
+    wanted = (full.astype(float) + pixels) / 2
+    assert np.abs(half - wanted).max() <= 2
+
+
+def test_a_transparent_picture_lies_on_white(playground):
+    pixels = np.dstack([photograph(64, 80), np.full((64, 80), 255, np.uint8)])
+    pixels[:, 40:, 3] = 0
+    playground.choose("espcn-x4").give(png(pixels))
+    _, made = playground.outcome()
+    assert made[:, 4 * 44 :].min() >= 250
+
+
+def test_a_turned_photograph_is_upright(playground):
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph(64, 96)).save(buffer, "JPEG", exif=exif)
+    playground.choose("espcn-x4").give({"name": "turned.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()})
+    outcome, _ = playground.outcome()
+    assert outcome["input"] == {"width": 64, "height": 96}
+
+
+def test_saving_gives_what_is_shown(playground):
+    playground.choose("sr-x2").give(png(photograph(64, 80), "cat picture.png"))
+    _, made = playground.outcome()
+    with playground.page.expect_download() as download:
+        playground.element.locator(".xd-save").click()
+    assert download.value.suggested_filename.endswith("-sr-x2.png")
+    with Image.open(download.value.path()) as saved:
+        np.testing.assert_array_equal(np.array(saved.convert("RGB")), made)
+
+
+# Plain about what went wrong
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ({"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear reader"}, "no picture"),
+        ({"name": "empty.jpg", "mimeType": "image/jpeg", "buffer": b""}, "no picture"),
+        ({"name": "cut.png", "mimeType": "image/png", "buffer": png(photograph(64, 64))["buffer"][:60]}, "no picture"),
+        (png(photograph(8, 100)), "too few"),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else "",
+)
+def test_what_is_no_picture_gets_a_sentence_and_the_next_one_works(playground, file, says):
+    playground.choose("espcn-x4").give(file)
+    assert playground.state == "error"
+    assert says in playground.status
+    playground.give(png(photograph(40, 50)))
+    assert playground.state == "done"
+
+
+def test_a_huge_file_is_refused(playground):
+    playground.page.evaluate(
+        """element => { element.dataset.state = 'asked';
+          element.take(new File([new Uint8Array(70_000_000)], "huge.png", { type: "image/png" })); }""",
+        playground.handle,
+    )
+    playground.finish()
+    assert playground.state == "error"
+    assert "MB" in playground.status
+
+
+def test_a_browser_without_webassembly_gets_a_sentence(visit):
+    seen = visit()
+    seen.page.add_init_script("delete globalThis.WebAssembly")
+    panel = Panel(seen.open("playground")).start()
+    assert panel.state == "error" and "WebAssembly" in panel.status
+
+
+def test_pages_from_files_get_a_sentence(browser, site):
+    page = browser.new_page()
+    page.goto((site / "playground.html").as_uri())
+    panel = Panel(page).start()
+    assert panel.state == "error" and "make serve" in panel.status
+    page.close()
+
+
+def test_without_a_network_a_sentence_and_later_the_net(visit):
+    seen = visit()
+    panel = Panel(seen.open("playground"))
+    seen.context.set_offline(True)
+    panel.start()
+    assert panel.state == "error" and "offline" in panel.status
+    seen.context.set_offline(False)
+    assert panel.start().state == "done", panel.status
+    seen.context.set_offline(True)
+    panel.choose("espcn-x4")
+    assert panel.state == "error" and "offline" in panel.status
+    seen.context.set_offline(False)
+    panel.element.locator(".xd-again").click()
+    assert panel.finish().state == "done", panel.status
+    assert panel.outcome()[0]["net"] == "espcn-x4"
+
+
+def test_a_lost_worker_gets_a_sentence_and_a_new_one(visit):
+    seen = visit()
+    seen.page.add_init_script(
+        """globalThis.workers = [];
+        const Original = Worker;
+        globalThis.Worker = class extends Original {
+          constructor(...given) { super(...given); workers.push(this); }
+        };"""
+    )
+    panel = Panel(seen.open("chapters/enhancement")).start()
+    assert panel.state == "done", panel.status
+    panel.handle.evaluate("element => { element.outcome = null; }")
+    seen.page.evaluate("workers[0].dispatchEvent(new Event('error'))")
+    panel.give(png(photograph(60, 80)))
+    assert panel.state == "done", panel.status
+    assert seen.page.evaluate("workers.length") == 2
+
+
+def test_a_run_can_be_cancelled(visit):
+    panel = Panel(visit().open("chapters/super_resolution")).start()
+    before, _ = panel.outcome()
+    panel.element.locator("input[type=file]").set_input_files(png(photograph(700, 900)))
+    panel.page.wait_for_function("element => element.dataset.state === 'running'", arg=panel.handle)
+    panel.element.locator(".xd-cancel").click()
+    panel.finish()
+    assert panel.outcome()[0] == before, "what was there before is there still"
+    panel.give(png(photograph(40, 50)))
+    assert panel.outcome()[0]["input"] == {"width": 50, "height": 40}
+
+
+# Quiet
+
+
+def test_an_untouched_demo_adds_little_and_a_touched_one_asks_nobody_else(visit):
+    seen = visit()
+    sizes = {}
+    seen.context.on("response", lambda reply: sizes.update({reply.url: int(reply.headers.get("content-length", 0))}))
+    page = seen.open("playground", until="networkidle")
+    added = {url: size for url, size in sizes.items() if "/demo" in url}
+    assert {url.rpartition("/")[2].partition("?")[0] for url in added} == {"demo.js", "demo.css", "styles.jpg"}
+    assert 0 < sum(added.values()) <= UNTOUCHED
+    asked = []
+    seen.context.on("request", lambda request: asked.append(request.url))
+    panel = Panel(page).start()
+    assert panel.state == "done", panel.status
+    assert any(url.endswith(".wasm") for url in asked) and any(url.endswith(".onnx") for url in asked)
+    assert [url for url in asked if not url.startswith((seen.address, "data:", "blob:"))] == []
+    assert seen.complaints == []
+
+
+def test_the_page_answers_while_a_net_runs(visit, tmp_path):
+    """The longest task of the page's own thread, the best of three runs of a net that takes most of a second."""
+    seen = visit()
+    panel = Panel(seen.open("playground")).start().choose("unet-isbi")
+    panel.page.evaluate(
+        """() => { globalThis.longest = 0;
+          new PerformanceObserver(list => list.getEntries().forEach(task => longest = Math.max(longest, task.duration)))
+            .observe({ type: "longtask" }); }"""
+    )
+    longest = []
+    for turn in range(3):
+        panel.page.evaluate("longest = 0")
+        path = tmp_path / f"{turn}.png"  # a path, for bytes would go through the page's own thread
+        Image.fromarray(photograph(380 + turn, 400)).save(path)
+        panel.give(str(path))
+        assert panel.state == "done", panel.status
+        assert panel.outcome()[0]["milliseconds"] > 100
+        longest.append(panel.page.evaluate("longest"))
+    assert min(longest) <= 100, longest
+
+
+# Anywhere
+
+
+class Plain(SimpleHTTPRequestHandler):
+    """A server without any headers of its own, as project pages have it."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_from_a_sub_path_without_isolation_one_thread_makes_the_same(browser, site):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Plain, directory=str(site.parent))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/{site.name}/chapters/enhancement.html")
+        panel = Panel(page).start()
+        assert panel.state == "done", panel.status
+        pixels = photograph(80, 90)
+        panel.give(png(pixels))
+        outcome, made = panel.outcome()
+        assert outcome["threads"] == 1
+        agree("enhance", made, pixels)
+        page.close()
+        server.shutdown()
+
+
+def test_an_isolated_page_uses_threads(playground):
+    outcome, _ = playground.choose("sr-x2").give(png(photograph(40, 50))).outcome()
+    cores = playground.page.evaluate("navigator.hardwareConcurrency")
+    assert outcome["threads"] == min(4, cores)
+
+
+def test_every_panel_names_nets_that_are_there(soups, site):
+    known = json.loads((site / "_static" / "demo" / "nets.json").read_text())["nets"]
+    pages = {name for name, soup in soups.items() if soup.select("xfer-demo")}
+    chapters = ("fcn", "enet", "unet", "perceptual_loss", "enhancement", "reflection", "super_resolution")
+    assert pages >= {"intro", "playground", *(f"chapters/{name}" for name in chapters)}
+    for name in pages:
+        for tag in soups[name].select("xfer-demo"):
+            named = [tag["net"], *tag.get("nets", "").replace("all", "").split()]
+            assert set(named) <= known.keys(), name
+            assert len(tag.get_text().split()) > 5, "what a page without JavaScript says"
+
+
+def test_keyboard_alone_runs_a_net_and_moves_the_divider(visit):
+    page = visit().open("chapters/enhancement")
+    panel = Panel(page)
+    panel.element.locator(".xd-start").focus()
+    page.keyboard.press("Enter")
+    assert panel.finish().state == "done", panel.status
+    divider = panel.element.locator(".xd-split")
+    before = divider.input_value()
+    divider.focus()
+    page.keyboard.press("ArrowRight")
+    assert divider.input_value() != before and divider.get_attribute("aria-valuetext")
+    unnamed = panel.handle.evaluate(
+        """element => [...element.querySelectorAll("button, select, input, canvas, progress")]
+          .filter(each => each.checkVisibility())
+          .filter(each => !(each.textContent.trim() || each.ariaLabel || each.labels?.length || each.title))
+          .map(each => each.outerHTML)"""
+    )
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_started_panel_fits_a_phone(browser, address, scheme):
+    context = browser.new_context(viewport={"width": 360, "height": 800}, is_mobile=True, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{address}playground.html")
+    panel = Panel(page).start()
+    assert panel.state == "done", panel.status
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
+
+
+# The camera
+
+
+@pytest.fixture
+def camera(browser_type, address):
+    """A page whose camera is a test picture that moves."""
+    browser = browser_type("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    page = browser.new_page()
+    page.goto(f"{address}chapters/perceptual_loss.html")
+    yield Panel(page)
+    browser.close()
+
+
+def test_the_camera_is_painted_live_and_let_go(camera):
+    camera.page.evaluate(
+        """() => { globalThis.streams = [];
+          const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          navigator.mediaDevices.getUserMedia = wish => get(wish).then(got => (streams.push(got), got)); }"""
+    )
+    camera.element.locator(".xd-film").click()
+    seen = set()
+    for _ in range(3):
+        camera.page.wait_for_function(
+            "([element, old]) => element.outcome && !old.includes(element.outcome.data.join().slice(0, 3000))",
+            arg=[camera.handle, list(seen)],
+            timeout=60_000,
+        )
+        seen.add(camera.handle.evaluate("element => element.outcome.data.join().slice(0, 3000)"))
+    assert len(seen) == 3
+    assert camera.page.evaluate("streams[0].getTracks().every(track => track.readyState === 'live')")
+    camera.element.locator(".xd-camera").click()
+    camera.page.wait_for_function("streams[0].getTracks().every(track => track.readyState === 'ended')")

