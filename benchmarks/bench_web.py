@@ -30,6 +30,7 @@ NETS = (
 SIDES = (256, 512)
 THREADS = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 START = """async ([threads]) => {
   const ort = await import("/_static/demo/ort/ort.wasm.min.mjs");
@@ -74,7 +75,7 @@ def site_in_browser() -> Iterator[Page]:
         raise FileNotFoundError("this benchmark needs Chromium and the built site: run `make site` first")
     with serve.open_server(serve.SITE, [0]) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         page = browser.new_page()
         page.goto(f"http://localhost:{server.server_port}/intro.html")
         page.evaluate(START, [THREADS])
@@ -127,6 +128,33 @@ def compare(page: Page, name: str, side: int, repeats: int) -> list[Row]:
     return [(f"{name}, {side}, browser / native", wasm, runtime), (f"{name}, {side}, browser / PyTorch", wasm, eager)]
 
 
+def live(page: Page) -> Row:
+    """
+    Measure the panel of the perceptual loss on a camera, here a picture that moves, against the bare net.
+
+    Parameters
+    ----------
+    page : Page
+        From `site_in_browser`.
+
+    Returns
+    -------
+    (str, float, float)
+        Milliseconds from one frame to the next, all in, and for the net's pass over it.
+    """
+    page.goto(f"{page.url.rpartition('/')[0]}/chapters/perceptual_loss.html")
+    panel = page.locator("xfer-demo")
+    panel.locator(".xd-film").click()
+    status = panel.get_by_role("status")
+    status.get_by_text("frames a second").wait_for()
+    rates, passes = [], []
+    for _ in range(6):
+        page.wait_for_timeout(1000)
+        rates.append(float(status.inner_text().split()[0]))
+        passes.append(panel.evaluate("element => element.outcome.milliseconds"))
+    return "styles, 256x192, camera / net", 1000 / median(rates[2:]), median(passes[2:])
+
+
 def rows(repeats: int) -> list[Row]:
     """
     Time all nets at both sizes.
@@ -139,11 +167,12 @@ def rows(repeats: int) -> list[Row]:
     Returns
     -------
     list of (str, float, float)
-        One row for each net, size and peer.
+        One row for each net, size and peer, and one for the live camera.
     """
     torch.set_num_threads(THREADS)
     with site_in_browser() as page:
-        return [row for name in NETS for side in SIDES for row in compare(page, name, side, repeats)]
+        squares = [row for name in NETS for side in SIDES for row in compare(page, name, side, repeats)]
+        return [*squares, live(page)]
 
 
 if __name__ == "__main__":

@@ -5,47 +5,71 @@ import hashlib
 import io
 import sys
 import tarfile
+from dataclasses import replace
 
 import pytest
 
-from tools import runtime
+from tools import demo, runtime
+from xferlib.web import export
 
 NAMES = ("small.mjs", "small.wasm")
 
 
 @pytest.fixture
-def package(tmp_path):
-    """A small package in the form of the registry's, already fetched."""
-    path = tmp_path / "small-1.2.3.tgz"
-    with tarfile.open(path, "w:gz") as archive:
+def package(tmp_path, monkeypatch):
+    """A small package in the form of the registry's, as npm would pack it."""
+    archive = tmp_path / "small-1.2.3.tgz"
+    with tarfile.open(archive, "w:gz") as members:
         for name in (*NAMES, "other.js"):
             entry = tarfile.TarInfo(f"package/dist/{name}")
             entry.size = len(name)
-            archive.addfile(entry, io.BytesIO(name.encode()))
-    integrity = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+            members.addfile(entry, io.BytesIO(name.encode()))
+    monkeypatch.setattr(runtime, "_packed", lambda package, folder: archive)
+    integrity = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     return runtime.Package("small", "1.2.3", integrity, ("dist/small.*",))
 
 
 def test_a_package_is_unpacked_once(package, tmp_path, monkeypatch):
-    files = runtime.fetch(package, tmp_path)
+    folder = tmp_path / "folder"
+    files = runtime.fetch(package, folder)
     assert [file.read_text() for file in files] == list(NAMES)
-    assert not (tmp_path / "small-1.2.3.tgz").exists()
+    assert {path.name for path in folder.iterdir()} == {*NAMES, "1.2.3.complete"}
     monkeypatch.setattr(runtime, "_packed", None)  # nothing is fetched again
-    assert runtime.fetch(package, tmp_path) == files
+    assert runtime.fetch(package, folder) == files
 
 
-def test_a_damaged_package_is_refused_and_nothing_unpacked(package, tmp_path):
-    archive = tmp_path / "small-1.2.3.tgz"
-    archive.write_bytes(archive.read_bytes()[:-1] + b"!")
-    with pytest.raises(runtime.RuntimeMissingError, match=r"SHA-512.*Delete .* and build again"):
-        runtime.fetch(package, tmp_path)
-    assert list(tmp_path.iterdir()) == [archive]
+def test_what_is_missing_is_fetched_again(package, tmp_path):
+    files = runtime.fetch(package, tmp_path / "folder")
+    files[0].unlink()
+    assert all(file.exists() for file in runtime.fetch(package, tmp_path / "folder"))
+    (tmp_path / "folder" / "1.2.3.complete").write_text("")
+    assert runtime.fetch(package, tmp_path / "folder") == files
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"integrity": "no"}, r"SHA-512.*Build again"), ({"files": ("dist/large.*",)}, r"has no dist/large\.\*")],
+)
+def test_a_package_that_is_not_the_tested_one_is_refused(package, tmp_path, change, message):
+    with pytest.raises(runtime.RuntimeMissingError, match=message):
+        runtime.fetch(replace(package, **change), tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_without_a_network_the_way_out_is_named(tmp_path, monkeypatch):
-    refuses = [sys.executable, "-c", "import sys; sys.exit('network is unreachable')"]
+    refuses = [sys.executable, "-c", "import sys; sys.exit('npm error code 1\\nnpm error Failure: no network')"]
     monkeypatch.setattr(runtime, "npm", lambda: refuses)
-    with pytest.raises(runtime.RuntimeMissingError, match=r"network is unreachable.*build again with a network"):
+    with pytest.raises(runtime.RuntimeMissingError, match=r"Failure: no network.*build again with a network"):
+        runtime.fetch(runtime.ORT, tmp_path)
+
+
+def test_npm_itself_says_why_it_could_not_fetch(tmp_path, monkeypatch):
+    try:
+        npm = runtime.npm()
+    except runtime.RuntimeMissingError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(runtime, "npm", lambda: [*npm, "--registry=http://127.0.0.1:9", "--fetch-retries=0"])
+    with pytest.raises(runtime.RuntimeMissingError, match="ECONNREFUSED"):
         runtime.fetch(runtime.ORT, tmp_path)
 
 
@@ -61,18 +85,21 @@ def test_npm_is_the_machine_s_or_the_wheel_s(monkeypatch):
 
 
 def test_every_net_with_a_picture_has_a_place_in_the_demos():
-    from tools import demo
-    from xferlib.web import export
-
     assert {row.name for row in export.exportable()} <= demo.NETS.keys()
     assert {name for _, _, pictures in demo.NETS.values() for name in pictures} <= demo.SAMPLES.keys()
 
 
 def test_a_panel_s_introduction_is_written_into_its_page():
-    from tools import demo
-
     page = 'Before <xfer-demo nets="sr-x4 sr-x2" net="sr-x4" camera>text</xfer-demo> after <xfer-demos>'
     title, about, _ = demo.NETS["sr-x4"]
     words = f'heading="{title}" about="{about}" megabytes="15" '
     assert demo.introduced(page) == page.replace("<xfer-demo nets", f"<xfer-demo {words}nets")
     assert demo.introduced("<xfer-demo>") == "<xfer-demo>"
+
+
+def test_the_times_stand_on_the_playground():
+    page = demo.with_times(f"Before\n\n{demo.TIMES}\n\nafter")
+    assert demo.TIMES in (demo.ROOT / "playground.md").read_text(encoding="utf-8")
+    assert demo.TIMES not in page
+    lines = page.splitlines()[2:-2]
+    assert len(lines) == 2 + 16 and all(line.count("|") == 7 for line in lines)

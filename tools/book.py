@@ -57,6 +57,7 @@ def gather(chapters: Path) -> dict[str, bytes]:
             files[f"{page}.md"] = demo.introduced(path.read_text(encoding="utf-8")).encode()
     executed = [chapters / path.name for path in notebooks.chapter_paths()]
     files["claims.md"] = ledger.page(files["claims.md"].decode(), executed).encode()
+    files["playground.md"] = demo.with_times(files["playground.md"].decode()).encode()
     files["models.md"] = cards.page(files["models.md"].decode()).encode()
     return files
 

@@ -29,12 +29,20 @@ from xferlib.zoo.memory import bytes_per_pixel, halo_of
 CACHE = ROOT / "_build" / "demo"
 WEB = ROOT / "xferlib" / "web"
 STAMP = "assembled.sha256"
+TIMES = "<!-- the times -->"
 
 RUNTIME_BYTES = 14.3e6
 """What a panel loads beside its net, for pages to say before they ask."""
 MEMORY = 600e6
 """Bytes that a net may take for one pass in a page."""
-MOST = {"streets": 65_536, "camvid": 172_800, "cells": 262_144, "super-resolution": 65_536}
+MOST = {
+    "icnet-streets": 131_072,
+    "pspnet-streets": 131_072,
+    "streets": 65_536,
+    "camvid": 172_800,
+    "cells": 262_144,
+    "super-resolution": 65_536,
+}
 """Pixels of one pass: the nets of streets are best near the size that they were trained at."""
 MOST_ELSE = 1_000_000
 WIDEST_HALO = 64
@@ -45,6 +53,8 @@ POSTER_BYTES = 18_000
 SAMPLES = {
     "street": "a drawn street",
     "town": "another drawn street",
+    "avenue": "a drawn street, larger",
+    "suburb": "another drawn street, larger",
     "culture": "drawn cells",
     "tissue": "drawn tissue",
     "cat": "a cat",
@@ -70,8 +80,8 @@ NETS = {
     "enet-streets": ("E-Net", "trained on drawn streets", ("street", "town")),
     "enet-camvid": ("E-Net, real streets", "trained on CamVid", ("street", "town")),
     "segnet-camvid": ("SegNet, real streets", "trained on CamVid", ("street", "town")),
-    "icnet-streets": ("ICNet", "trained on drawn streets", ("street", "town")),
-    "pspnet-streets": ("PSPNet", "trained on drawn streets", ("street", "town")),
+    "icnet-streets": ("ICNet", "trained on drawn streets", ("avenue", "suburb")),
+    "pspnet-streets": ("PSPNet", "trained on drawn streets", ("avenue", "suburb")),
     "unet-cells": ("U-Net, cell culture", "trained on drawn cells", ("culture",)),
     "unet-tissue": ("U-Net, tissue", "trained on drawn tissue", ("tissue",)),
     "unet-isbi": ("U-Net, electron microscopy", "trained on ISBI 2012", ("tissue",)),
@@ -90,6 +100,19 @@ NETS = {
 }
 
 
+def with_times(page: str) -> str:
+    """Put a table of what the benchmark measured in place of the mark in the playground's text."""
+    figures = json.loads((ROOT / "data" / "results" / "web.json").read_text(encoding="utf-8"))["figures"]
+    lines = ["| net | file | side | browser | ONNX Runtime | `xferlib.apply` |", "|---|--:|--:|--:|--:|--:|"]
+    for work, native in figures.items():
+        name, side, peer = work.split(", ")
+        if peer == "browser / native":
+            torch_ms = figures[f"{name}, {side}, browser / PyTorch"]["peer ms"]
+            times = " | ".join(f"{value:.0f} ms" for value in (native["ours ms"], native["peer ms"], torch_ms))
+            lines.append(f"| {NETS[name][0]} | {zoo.row(name).bytes / 1e6:.1f} MB | {side} | {times} |")
+    return page.replace(TIMES, "\n".join(lines))
+
+
 def introduced(page: str) -> str:
     """Write into a page's panels what they say before they are touched and may load nothing."""
     return re.sub(r'<xfer-demo (?=[^>]*?\bnet="([^"]+)")', _introduction, page)
@@ -105,9 +128,10 @@ def net_file(name: str, cache: Path = CACHE) -> Path:
     """Have a net's graph: the one exported before from the same weights, code and exporter, or a new one."""
     row = zoo.row(name)
     digest = hashlib.sha256(row.sha256.encode())
-    for package in ("torch", "onnx", "onnxscript"):
+    for package in ("torch", "onnx", "onnx_ir", "onnxscript"):
         digest.update(version(package).encode())
-    code = [*sorted((ROOT / "xferlib" / "nets").glob("*.py")), WEB / "export.py"]
+    folders = (ROOT / "xferlib" / name for name in ("ops", "nets", "zoo"))
+    code = [*(path for folder in folders for path in sorted(folder.glob("*.py"))), WEB / "export.py"]
     for path in code:
         digest.update(path.read_bytes())
     file = cache / "nets" / f"{name}.{digest.hexdigest()[:8]}.onnx"
@@ -130,6 +154,8 @@ def sample(name: str) -> Tensor:
     match name:
         case "street" | "town":
             return streets.draw(20_000 if name == "street" else 20_003, 160, 320)[0]
+        case "avenue" | "suburb":
+            return streets.draw(20_000 if name == "avenue" else 20_003, 256, 512)[0]
         case "culture" | "tissue":
             return cells.draw(20_000, 256, 384, kind=name)[0].expand(3, -1, -1)
         case "cat":
@@ -232,13 +258,17 @@ def assemble(folder: Path = CACHE) -> Path:
     runtime_files = runtime.fetch(runtime.ORT, folder / "ort")
     write_all(folder / "samples", {f"{name}.jpg": jpeg(images.to_pil(sample(name)), 92) for name in SAMPLES})
     write_all(folder / "posters", {f"{name}.jpg": poster(name) for name in names})
+    worker = (WEB / "worker.mjs").read_bytes()
+    code = f"worker.{hashlib.sha256(worker).hexdigest()[:8]}.mjs"
     catalogue = {
+        "worker": code,
         "runtime": {"version": runtime.ORT.version, "bytes": sum(file.stat().st_size for file in runtime_files)},
         "samples": {name: {"title": title, "file": f"samples/{name}.jpg"} for name, title in SAMPLES.items()},
         "nets": {name: entry(name, files[name]) for name in names},
     }
-    worker = (WEB / "worker.mjs").read_bytes()
-    write_all(folder, {"nets.json": json.dumps(catalogue, indent=1).encode() + b"\n", "worker.mjs": worker})
+    for old in folder.glob("worker.*.mjs"):
+        old.unlink()
+    write_all(folder, {"nets.json": json.dumps(catalogue, indent=1).encode() + b"\n", code: worker})
     stamp.write_text(digest)
     return folder
 
@@ -250,7 +280,8 @@ def install(site: Path) -> None:
     if stamp.exists() and stamp.read_text() == (source / STAMP).read_text():
         return
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.complete", "*.part", "*.tgz"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(STAMP, "*.complete", "*.part", "*.tgz"))
+    shutil.copyfile(source / STAMP, stamp)  # last: what was interrupted is done again
 
 
 def keep_only(folder: Path, names: set[str]) -> None:
@@ -268,7 +299,7 @@ def write_all(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _most(row: zoo.Row) -> int:
-    for key in (row.name.rpartition("-")[2], row.palette, row.task):
+    for key in (row.name, row.name.rpartition("-")[2], row.palette, row.task):
         if key in MOST:
             return MOST[key]
     return MOST_ELSE

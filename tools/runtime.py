@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,31 +46,40 @@ TYPESCRIPT = Package(
 def fetch(package: Package, folder: Path) -> list[Path]:
     """Have a package's files in a folder, from there if it has them already."""
     stamp = folder / f"{package.version}.complete"
-    if not stamp.exists() or not all((folder / name).exists() for name in stamp.read_text().split()):
+    names = stamp.read_text().split() if stamp.exists() else []
+    if not names or not all((folder / name).exists() for name in names):
         folder.mkdir(parents=True, exist_ok=True)
         print(f"    fetching {package.name} {package.version} from the npm registry, once", flush=True)
-        archive = _packed(package, folder)
-        stamp.write_text("\n".join(unpack(package, archive, folder)))
-        archive.unlink()
-    return [folder / name for name in stamp.read_text().split()]
+        with tempfile.TemporaryDirectory(dir=folder) as aside:  # another process may be fetching too
+            unpacked = unpack(package, _packed(package, Path(aside)), Path(aside))
+            names = [path.name for path in unpacked]
+            for path in unpacked:
+                path.replace(folder / path.name)
+        stamp.write_text("\n".join(names))
+    return [folder / name for name in names]
 
 
-def unpack(package: Package, archive: Path, folder: Path) -> list[str]:
-    """Take a package's files out of its archive, if that is the very one that was tested; list their names."""
+def unpack(package: Package, archive: Path, folder: Path) -> list[Path]:
+    """Take a package's files out of its archive, if that is the very one that was tested."""
     found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != package.integrity:
         raise RuntimeMissingError(
             f"{archive.name} has SHA-512 {found[:16]}..., expected {package.integrity[:16]}...: it is damaged, or not "
-            f"the published one. Delete {archive} and build again"
+            f"the published one. Build again"
         )
-    names = []
+    unpacked = []
     with tarfile.open(archive) as members:
-        for member in members:
-            path = member.name.removeprefix("package/")
-            if any(fnmatch.fnmatch(path, wanted) for wanted in package.files):
-                names.append(Path(path).name)
-                (folder / names[-1]).write_bytes(members.extractfile(member).read())
-    return names
+        names = {member.name.removeprefix("package/"): member for member in members}
+        for wanted in package.files:
+            found = fnmatch.filter(names, wanted)
+            if not found:
+                raise RuntimeMissingError(
+                    f"{package.name} {package.version} has no {wanted}; tools/runtime.py asks for it"
+                )
+            for name in found:
+                unpacked.append(folder / Path(name).name)
+                unpacked[-1].write_bytes(members.extractfile(names[name]).read())
+    return unpacked
 
 
 def npm() -> list[str]:
@@ -94,10 +104,11 @@ def _packed(package: Package, folder: Path) -> Path:
     archive = folder / f"{package.name}-{package.version}.tgz"
     if not archive.exists():
         wanted = f"{package.name}@{package.version}"
-        command = [*npm(), "pack", wanted, "--pack-destination", str(folder), "--silent"]
+        command = [*npm(), "pack", wanted, "--pack-destination", str(folder), "--loglevel=error"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode or not archive.exists():
-            said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            lines = done.stderr.splitlines()
+            said = [line for line in lines if ": " in line][:1] or lines[:1]
             raise RuntimeMissingError(
                 f"npm could not fetch {wanted} ({' '.join(said) or 'it gave no reason'}); it is needed once: build "
                 "again with a network"

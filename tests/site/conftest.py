@@ -102,3 +102,24 @@ def visit(browser, address):
     yield new
     for each in visits:
         each.context.close()
+
+
+@pytest.fixture(name="contrast")
+def contrast_fixture():
+    """Measure how much a text stands out."""
+    return contrast
+
+
+def contrast(page, selector: str) -> float:
+    """WCAG contrast of an element's text against the page."""
+    return page.evaluate(
+        """selector => {
+          const numbers = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+          const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          const text = light(numbers(getComputedStyle(document.querySelector(selector)).color));
+          const ground = light(numbers(getComputedStyle(document.body).backgroundColor));
+          return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
+        }""",
+        selector,
+    )

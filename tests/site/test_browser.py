@@ -71,24 +71,9 @@ def test_the_button_turns_the_light_off(visit):
     assert brightness(page) < 60
 
 
-def contrast(page, selector: str) -> float:
-    """WCAG contrast of an element's text against the page."""
-    return page.evaluate(
-        """selector => {
-          const numbers = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-          const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          const text = light(numbers(getComputedStyle(document.querySelector(selector)).color));
-          const ground = light(numbers(getComputedStyle(document.body).backgroundColor));
-          return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("selector", [".bd-article p", ".bd-article h2", ".bd-article p a", ".sd-card-text"])
-def test_text_stands_out(visit, scheme, selector):
+def test_text_stands_out(visit, contrast, scheme, selector):
     assert contrast(visit(color_scheme=scheme).open("intro"), selector) >= 4.5
 
 

@@ -126,6 +126,15 @@ def test_the_browser_makes_what_python_makes(playground, net):
     agree(net, made, pixels)
 
 
+def test_the_download_is_as_large_as_said(site):
+    folder = site / "_static" / "demo"
+    catalogue = json.loads((folder / "nets.json").read_text())
+    assert catalogue["runtime"]["bytes"] == sum(file.stat().st_size for file in (folder / "ort").iterdir())
+    assert catalogue["runtime"]["bytes"] == pytest.approx(demo.RUNTIME_BYTES, rel=0.01)
+    for net in catalogue["nets"].values():
+        assert (folder / net["file"]).stat().st_size == net["bytes"] < 2.35e6, "the playground says how much at most"
+
+
 def test_every_net_is_on_the_playground(playground):
     offered = playground.element.locator(".xd-net option").evaluate_all("all => all.map(option => option.value)")
     assert sorted(offered) == sorted(NETS) == sorted(row.name for row in export.exportable())
@@ -199,12 +208,13 @@ def test_saving_gives_what_is_shown(playground):
         ({"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear reader"}, "no picture"),
         ({"name": "empty.jpg", "mimeType": "image/jpeg", "buffer": b""}, "no picture"),
         ({"name": "cut.png", "mimeType": "image/png", "buffer": png(photograph(64, 64))["buffer"][:60]}, "no picture"),
-        (png(photograph(8, 100)), "too few"),
+        (png(photograph(8, 100), "small.png"), "too small"),
+        (png(photograph(33, 90_000 // 33), "long.png"), "too long and narrow"),
     ],
     ids=lambda value: value["name"] if isinstance(value, dict) else "",
 )
 def test_what_is_no_picture_gets_a_sentence_and_the_next_one_works(playground, file, says):
-    playground.choose("espcn-x4").give(file)
+    playground.choose("fcn8s-streets").give(file)
     assert playground.state == "error"
     assert says in playground.status
     playground.give(png(photograph(40, 50)))
@@ -254,7 +264,7 @@ def test_without_a_network_a_sentence_and_later_the_net(visit):
     assert panel.outcome()[0]["net"] == "espcn-x4"
 
 
-def test_a_lost_worker_gets_a_sentence_and_a_new_one(visit):
+def test_a_worker_lost_while_it_runs_gets_a_sentence_and_a_new_one(visit):
     seen = visit()
     seen.page.add_init_script(
         """globalThis.workers = [];
@@ -263,10 +273,12 @@ def test_a_lost_worker_gets_a_sentence_and_a_new_one(visit):
           constructor(...given) { super(...given); workers.push(this); }
         };"""
     )
-    panel = Panel(seen.open("chapters/enhancement")).start()
-    assert panel.state == "done", panel.status
-    panel.handle.evaluate("element => { element.outcome = null; }")
-    seen.page.evaluate("workers[0].dispatchEvent(new Event('error'))")
+    panel = Panel(seen.open("chapters/super_resolution")).start()
+    panel.element.locator("input[type=file]").set_input_files(png(photograph(700, 900)))
+    panel.page.wait_for_function("element => element.dataset.state === 'running'", arg=panel.handle)
+    seen.page.evaluate("workers[0].terminate()")
+    assert panel.finish().state == "error"
+    assert "lost" in panel.status
     panel.give(png(photograph(60, 80)))
     assert panel.state == "done", panel.status
     assert seen.page.evaluate("workers.length") == 2
@@ -304,10 +316,11 @@ def test_an_untouched_demo_adds_little_and_a_touched_one_asks_nobody_else(visit)
     assert seen.complaints == []
 
 
-def test_the_page_answers_while_a_net_runs(visit, tmp_path):
-    """The longest task of the page's own thread, the best of three runs of a net that takes most of a second."""
+@pytest.mark.parametrize(("net", "side"), [("unet-isbi", 380), ("espcn-x4", 700)])
+def test_the_page_answers_while_a_net_runs(visit, tmp_path, net, side):
+    """The longest task of the page's own thread, in the middle one of three runs: whole, and tile by tile."""
     seen = visit()
-    panel = Panel(seen.open("playground")).start().choose("unet-isbi")
+    panel = Panel(seen.open("playground")).start().choose(net)
     panel.page.evaluate(
         """() => { globalThis.longest = 0;
           new PerformanceObserver(list => list.getEntries().forEach(task => longest = Math.max(longest, task.duration)))
@@ -317,12 +330,12 @@ def test_the_page_answers_while_a_net_runs(visit, tmp_path):
     for turn in range(3):
         panel.page.evaluate("longest = 0")
         path = tmp_path / f"{turn}.png"  # a path, for bytes would go through the page's own thread
-        Image.fromarray(photograph(380 + turn, 400)).save(path)
+        Image.fromarray(photograph(side + turn, 400)).save(path)
         panel.give(str(path))
         assert panel.state == "done", panel.status
-        assert panel.outcome()[0]["milliseconds"] > 100
         longest.append(panel.page.evaluate("longest"))
-    assert min(longest) <= 100, longest
+        assert panel.handle.evaluate("element => element.outcome.milliseconds") > 100
+    assert sorted(longest)[1] <= 100, longest
 
 
 # Anywhere
@@ -362,13 +375,22 @@ def test_an_isolated_page_uses_threads(playground):
 def test_every_panel_names_nets_that_are_there(soups, site):
     known = json.loads((site / "_static" / "demo" / "nets.json").read_text())["nets"]
     pages = {name for name, soup in soups.items() if soup.select("xfer-demo")}
-    chapters = ("fcn", "enet", "unet", "perceptual_loss", "enhancement", "reflection", "super_resolution")
+    chapters = (
+        "fcn",
+        "enet",
+        "unet",
+        "developments",
+        "perceptual_loss",
+        "enhancement",
+        "reflection",
+        "super_resolution",
+    )
     assert pages >= {"intro", "playground", *(f"chapters/{name}" for name in chapters)}
     for name in pages:
         for tag in soups[name].select("xfer-demo"):
             named = [tag["net"], *tag.get("nets", "").replace("all", "").split()]
             assert set(named) <= known.keys(), name
-            assert len(tag.get_text().split()) > 5, "what a page without JavaScript says"
+            assert "JavaScript" in tag.get_text(), "what a page without it says"
 
 
 def test_keyboard_alone_runs_a_net_and_moves_the_divider(visit):
@@ -391,14 +413,32 @@ def test_keyboard_alone_runs_a_net_and_moves_the_divider(visit):
     assert unnamed == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_started_panel_fits_a_phone(browser, address, scheme):
-    context = browser.new_context(viewport={"width": 360, "height": 800}, is_mobile=True, color_scheme=scheme)
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_started_panel_fits_a_phone(browser, address, width):
+    context = browser.new_context(viewport={"width": width, "height": 800}, is_mobile=True)
     page = context.new_page()
     page.goto(f"{address}playground.html")
-    panel = Panel(page).start()
+    panel = Panel(page).start().choose("unet-isbi")
     assert panel.state == "done", panel.status
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = panel.handle.evaluate(
+        """element => [...element.querySelectorAll("button, select, input, p, label, li, img")]
+          .filter(each => each.checkVisibility() && !each.closest(".xd-pair"))
+          .filter(each => each.getBoundingClientRect().right > element.getBoundingClientRect().right)
+          .map(each => each.className)"""
+    )
+    assert beyond == []
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_a_panel_says_stands_out(browser, address, contrast, scheme):
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{address}chapters/enet.html")
+    Panel(page).start()
+    for part in (".xd-status", ".xd-about", ".xd-title", ".xd-legend li"):
+        assert contrast(page, f"xfer-demo {part}") >= 4.5, part
     context.close()
 
 

@@ -197,7 +197,7 @@ def map_tiles(
         import dask
         import dask.array
     except ImportError as error:
-        raise ImportError('dask is missing; install it with: pip install "xferlib[large]"') from error
+        raise ImportError('dask is missing; install it with: pip install ".[large]"') from error
     if array.ndim != 3 or not all(array.shape):
         raise ValueError(f"array of shape {array.shape}; give (C, H, W) with at least one pixel")
     if not np.issubdtype(array.dtype, np.floating):

@@ -4,8 +4,8 @@
   "use strict";
 
   /** @import { Net, Picture, Progress, Reply, Result, Size, Task } from "./worker.mjs" */
-  /** @typedef {{title: string, file: string, width: number, height: number}} Sample */
-  /** @typedef {{runtime: {bytes: number}, samples: Record<string, Sample>, nets: Record<string, Net>}} Catalogue */
+  /** @typedef {{title: string, file: string}} Sample */
+  /** @typedef {{worker: string, runtime: {bytes: number}, samples: Record<string, Sample>, nets: Record<string, Net>}} Catalogue */
   /** @typedef {{id: number, task: Task, transfer: Transferable[], progress: (progress: Progress) => void,
    *   resolve: (reply: Reply) => void, reject: (error: Plain | null) => void}} Job */
 
@@ -44,10 +44,11 @@
   /** @type {Job[]} */
   const jobs = [];
   let count = 0;
+  let code = ""; // the worker's file, named in the catalogue
 
   function hire() {
     const name = `xfer-demo-${Date.now()}-${++count}`;
-    const hired = new Worker(`${BASE}worker.mjs`, { type: "module", name });
+    const hired = new Worker(BASE + code, { type: "module", name });
     let text = `The demo ${OFFLINE}`;
     const lost = () => {
       if (worker === hired) finish({ id: jobs[0]?.id ?? 0, error: { text, again: true, fatal: true } });
@@ -103,7 +104,10 @@
       stop: () => first() && worker?.postMessage({ kind: "stop" }), // heeded between two tiles
       drop() {
         if (first()) finish({ id, error: { text: "", again: false, fatal: true, stopped: true } });
-        else jobs.splice(0, jobs.length, ...jobs.filter((job) => job.id !== id || job.reject(null)));
+        else {
+          const at = jobs.findIndex((job) => job.id === id);
+          if (at > 0) jobs.splice(at, 1)[0].reject(null);
+        }
       },
     };
   }
@@ -111,8 +115,9 @@
   /** @type {Promise<Catalogue> | null} */
   let catalogue = null;
   function load() {
-    catalogue ??= fetch(`${BASE}nets.json`)
+    catalogue ??= fetch(`${BASE}nets.json`, { cache: "no-cache" }) // it names the other files by their content
       .then((reply) => (reply.ok ? reply.json() : Promise.reject(reply.status)))
+      .then((found) => ((code = found.worker), found))
       .catch((cause) => {
         catalogue = null;
         const why = typeof cause === "number" ? `could not be loaded: the site answered ${cause}.` : OFFLINE;
@@ -256,6 +261,8 @@
 
     /** @param {"idle" | "loading" | "running" | "done" | "error"} state @param {boolean} [again] */
     #enter(state, again = false) {
+      const ended = state !== "loading" && state !== "running";
+      if (ended && document.activeElement === this.#html("cancel")) this.#html("stage").focus({ preventScroll: true });
       this.dataset.state = state;
       this.toggleAttribute("data-again", again);
     }
@@ -431,7 +438,6 @@
       const groups = new Map(names.map((name) => [nets[name].task, make("optgroup", { label: nets[name].task })]));
       for (const name of names) groups.get(nets[name].task)?.append(make("option", { value: name }, nets[name].title));
       this.#html("net").append(...groups.values());
-      this.#select("net").value = this.#name;
       this.#html("intro").hidden = true;
       this.#html("panel").hidden = false;
       this.#choose(this.#name);
@@ -439,7 +445,7 @@
 
     /** Take up a net. @param {string} name */
     #choose(name) {
-      this.#name = name;
+      this.#name = this.#select("net").value = name;
       const { title, about, styles, classes, samples, scale } = this.#net;
       this.#head(title, about);
       this.#html("style").replaceChildren(...styles.map((style) => make("option", {}, style)));
@@ -602,7 +608,10 @@
       const text = error instanceof Plain ? error.message : CAMERA[name] ?? `The demo failed (${error}). Try again.`;
       const again = error instanceof Plain && error.again;
       this.#release();
-      if (!again) this.#picture = this.#shown;
+      if (!again) {
+        this.#picture = this.#shown;
+        if (this.outcome) this.#choose(String(this.outcome.net)); // that of what is shown
+      }
       this.#enter("error", again && this.#catalogue !== null);
       this.#say(text);
     }

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from xferlib.zoo import Row, ZooError, load, row, rows
 from xferlib.zoo.inference import PICTURES
+from xferlib.zoo.weights import write_whole
 
 LEAST = 32
 """The smallest side that every exported net takes, in pixels."""
 
+_TASKS = ("segmentation", *PICTURES)
 _EXAMPLE = (99, 131)  # odd sides, so that nothing which holds only for even ones is taken for granted
 _SMALL = 64  # numbers; a constant of fewer is not worth a node that widens it
 
@@ -104,7 +106,7 @@ def exportable(folder: str | os.PathLike | None = None) -> list[Row]:
     ZooError
         If the manifest cannot be read.
     """
-    return [each for each in rows(folder) if each.task in ("segmentation", *PICTURES)]
+    return [each for each in rows(folder) if each.task in _TASKS]
 
 
 def pixel_net(name: str, folder: str | os.PathLike | None = None) -> PixelNet:
@@ -129,7 +131,7 @@ def pixel_net(name: str, folder: str | os.PathLike | None = None) -> PixelNet:
         If the net cannot be loaded, or makes neither labels nor a picture.
     """
     entry = row(name, folder)
-    if entry.task not in ("segmentation", *PICTURES):
+    if entry.task not in _TASKS:
         known = ", ".join(each.name for each in exportable(folder))
         raise ZooError(f"{name!r} is a net for {entry.task}: no labels or picture to show; there are: {known}")
     return PixelNet(load(name, folder, fast=False), entry.task).eval()
@@ -174,8 +176,10 @@ def export(name: str, file: str | os.PathLike, folder: str | os.PathLike | None 
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError('onnx or onnxscript is missing; install them with: pip install "xferlib[web]"') from error
+        raise ImportError('onnx or onnxscript is missing; install them with: pip install ".[web]"') from error
     net, file = pixel_net(name, folder), Path(file)
+    if file.is_dir() or not file.parent.is_dir():
+        raise OSError(f"{file}: a folder is there; name a file" if file.is_dir() else f"{file.parent}: no such folder")
     with _quiet():
         program = torch.onnx.export(
             _exported(net, row(name, folder)),
@@ -189,12 +193,7 @@ def export(name: str, file: str | os.PathLike, folder: str | os.PathLike | None 
     model = program.model_proto
     _halve(model)
     onnx.checker.check_model(model)
-    partial = file.with_name(file.name + ".part")
-    try:
-        partial.write_bytes(model.SerializeToString())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole({file: model.SerializeToString()})
     return file
 
 

@@ -152,7 +152,9 @@ async function read(picture, net) {
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * factor)));
   if (Math.min(width, height) < LEAST) {
     const size = `${original.width}×${original.height}`;
-    throw new Plain(`The picture has ${size} pixels, too few for a net. It takes ${LEAST} or more on each side.`);
+    const thin = `is too long and narrow: at the size that this net takes it would be ${width}×${height}. Cut out a part.`;
+    const few = `is too small for a net, which takes ${LEAST} or more on each side.`;
+    throw new Plain(`The picture of ${size} pixels ${Math.min(original.width, original.height) < LEAST ? few : thin}`);
   }
   const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
   if (!pen) throw new Plain("This browser could not make room for the picture. Try a smaller one.");
@@ -286,7 +288,8 @@ async function answer(job, report) {
     createImageBitmap(image), createImageBitmap(painted), reduced(image), reduced(painted),
   ]);
   const input = { width: image.width, height: image.height };
-  const { name, net, threads } = job;
+  const { name, net } = job;
+  const threads = ort.env.wasm.numThreads; // it takes one where the page is not isolated
   return { ...made, name, net, before, after, shown, input, original, threads, counts };
 }
 

@@ -179,7 +179,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     others = [row for row in rows(folder) if row.name != name]
     text = manifest_text([*others, entry])
-    _replace({folder / entry.file: content, folder / _FILE: text.encode()})
+    write_whole({folder / entry.file: content, folder / _FILE: text.encode()})
     return entry
 
 
@@ -229,9 +229,21 @@ def _built(name: str, specification: str, arguments: Mapping[str, Any], state: M
     return net.eval()
 
 
-def _replace(contents: Mapping[Path, bytes]) -> None:
-    """Write all files beside their targets, then put them in place, in this order."""
-    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+def write_whole(contents: Mapping[Path, bytes]) -> None:
+    """
+    Write files, each whole or not at all: beside their targets first, then in place, in this order.
+
+    Parameters
+    ----------
+    contents : mapping of Path to bytes
+        What to write, by file; their folders must be there.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; then none is.
+    """
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     try:
         for path, content in contents.items():
             parts[path].write_bytes(content)
