@@ -9,6 +9,7 @@ from xferlib.ops.edges import edges
 from xferlib.ops.tiling import apply_tiled
 
 SLIM = {"widths": (4, 6, 8), "dilations": (1, 2), "edge_dilations": (1,), "norm": False, "skips": True}
+SMOOTH = {"interpolate": True}
 
 
 def net(seed=0, **changes):
@@ -46,7 +47,7 @@ def test_the_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 8), (33, 18)])
-@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"layers": 2}, {"skips": False, "norm": True}])
+@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"layers": 2}, {"skips": False, "norm": True}, SMOOTH])
 def test_any_size_is_kept(size, changes):
     found = net(**changes).separate(torch.rand(2, 3, *size))
     assert found.background.shape == (2, 3, *size)
@@ -94,9 +95,10 @@ def test_without_edges_no_edge_is_computed():
     assert alone.e_cnn is None and alone.i_cnn.enter[0].in_channels == 3
 
 
+@pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}])
-def test_nothing_beyond_the_halo_matters(changes):
-    seeing = busy(net(**changes)).double()
+def test_nothing_beyond_the_halo_matters(changes, interpolate):
+    seeing = busy(net(**changes, interpolate=interpolate)).double()
     side = 2 * seeing.halo + 3 * seeing.stride
     images = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
     middle = side // 2
@@ -108,8 +110,9 @@ def test_nothing_beyond_the_halo_matters(changes):
     assert seeing.halo - 2 * seeing.stride <= farthest <= seeing.halo
 
 
-def test_a_shift_by_the_stride_shifts_the_result():
-    moving = busy(net())
+@pytest.mark.parametrize("changes", [{}, SMOOTH])
+def test_a_shift_by_the_stride_shifts_the_result(changes):
+    moving = busy(net(**changes))
     side = 2 * moving.halo + 8 * moving.stride
     images, step = torch.rand(1, 3, side, side), moving.stride
     inner = slice(moving.halo, -moving.halo - step)
@@ -118,10 +121,11 @@ def test_a_shift_by_the_stride_shifts_the_result():
     torch.testing.assert_close(there[..., later, later], here[..., inner, inner], atol=1e-4, rtol=1e-4)
 
 
-def test_tiles_of_a_picture_are_restored_as_the_whole():
-    tiled = busy(net())
+@pytest.mark.parametrize("changes", [{}, SMOOTH])
+def test_tiles_of_a_picture_are_restored_as_the_whole(changes):
+    tiled = busy(net(**changes))
     image = torch.rand(3, 2 * tiled.halo + 61, 2 * tiled.halo + 34, generator=torch.Generator().manual_seed(0))
-    found = apply_tiled(tiled, image, 2 * tiled.halo + 20, halo=tiled.halo)
+    found = apply_tiled(tiled, image, 2 * tiled.halo + 20, halo=tiled.halo, stride=tiled.stride)
     whole = tiled(image[None])[0]
     torch.testing.assert_close(found, whole, atol=1e-5 * whole.abs().max().item(), rtol=1e-5)
 
@@ -149,6 +153,20 @@ def test_with_skips_alone_details_pass_beside_the_coarse_scale(skips):
         nn.init.zeros_(up[0].weight)
     found = sub(torch.rand(1, 3, 16, 16))[..., 4:-4, 4:-4]  # beyond the border there is nothing, which shows
     assert (found.std() > 1e-6) == skips
+
+
+def test_interpolated_nets_take_away_what_half_the_size_can_hold():
+    """A deconvolution tells neighbours of one cell apart; beside it, bilinear interpolation is piecewise linear."""
+    image = torch.rand(1, 3, 24, 32)
+    for interpolate in (False, True):
+        made = busy(net(interpolate=interpolate, edge_dilations=())).double()
+        taken = (image.double() - made(image.double()))[..., 1:-1, 1:-1]
+        for axis in (-1, -2):
+            # Values lie at 1/4 and 3/4 of the way from cell to cell, so the pixels of a cell differ by what the mean
+            # step to either side says.
+            outer = taken.diff(dim=axis).unfold(axis, 3, 2)
+            inside = (outer[..., 1] - (outer[..., 0] + outer[..., 2]) / 2).abs().max()
+            assert (inside < 1e-9 * taken.abs().max()) == interpolate
 
 
 def test_errors_say_what_is_wrong():

@@ -45,9 +45,14 @@ def test_a_background_never_mirrors_itself_and_each_picture_is_one_once_an_epoch
 
 @pytest.mark.parametrize("size", [(240, 260), (90, 400), (1000, 800)])
 def test_pieces_of_pictures_of_any_size(size):
-    pane = Panes(pictures(2, size), 0, ceilnet_blend)[3]
-    assert all(layer.shape == (3, SIDE, SIDE) and layer.is_contiguous() for layer in pane)
-    torch.testing.assert_close(pane.image, (pane.background + pane.reflection).clamp(0, 1))
+    photographs = pictures(2, size)
+    pane, whole = Panes(photographs, 0, ceilnet_blend)[3], Panes(photographs, 0, ceilnet_blend, PANE)[3]
+    for side, layers in ((SIDE, pane), (PANE, whole)):
+        assert all(layer.shape == (3, side, side) and layer.is_contiguous() for layer in layers)
+        torch.testing.assert_close(layers.image, (layers.background + layers.reflection).clamp(0, 1))
+    corners = whole.background.unfold(1, 8, 1).unfold(2, 8, 1) == pane.background[:, None, None, :8, :8]
+    ((top, left),) = corners.all((0, 3, 4)).nonzero().tolist()
+    assert torch.equal(whole.background[:, top : top + SIDE, left : left + SIDE], pane.background)
 
 
 def test_blends_are_made_before_pieces_are_cut():
@@ -66,7 +71,7 @@ def test_one_photograph_is_not_enough():
         Panes(flat(1), 0, both)
 
 
-def test_the_mix_is_of_both_papers_and_of_weak_reflections(monkeypatch):
+def test_the_mix_is_of_both_papers_and_of_weak_reflections_and_none(monkeypatch):
     seen = []
 
     def noted(name):
@@ -79,12 +84,26 @@ def test_the_mix_is_of_both_papers_and_of_weak_reflections(monkeypatch):
         mixed_blend(*torch.rand(2, 3, 2, 2), generator)
     strengths = {name: [s for given, s in seen if given == name] for name in ("ceilnet_blend", "zhang_blend")}
     full = [s for s in strengths["ceilnet_blend"] if s == 1]
-    weak = [s for s in strengths["ceilnet_blend"] if s < 1]
-    # Four standard deviations of a share of .15 and of .1.
-    assert len(strengths["zhang_blend"]) / 2000 == pytest.approx(reflection.LIGHT, abs=0.033)
-    assert len(weak) / 2000 == pytest.approx(reflection.WEAK, abs=0.027)
-    assert len(full) + len(weak) + len(strengths["zhang_blend"]) == 2000
+    clean = [s for s in strengths["ceilnet_blend"] if s == 0]
+    weak = [s for s in strengths["ceilnet_blend"] if 0 < s < 1]
+    for found, share in (
+        (strengths["zhang_blend"], reflection.LIGHT),
+        (weak, reflection.WEAK),
+        (clean, reflection.CLEAN),
+    ):
+        deviation = (share * (1 - share) / 2000) ** 0.5
+        assert len(found) / 2000 == pytest.approx(share, abs=4 * deviation)
+    assert len(full) + len(weak) + len(clean) + len(strengths["zhang_blend"]) == 2000
     assert min(weak) < 0.1 and max(weak) > 0.9 and min(strengths["zhang_blend"]) < 0.05
+
+
+def test_without_a_reflection_a_photograph_is_as_it_was(monkeypatch):
+    monkeypatch.setattr(reflection, "WEAK", 0.0)
+    monkeypatch.setattr(reflection, "LIGHT", 0.0)
+    monkeypatch.setattr(reflection, "CLEAN", 1.0)
+    background, mirrored = torch.rand(2, 3, 16, 16)
+    pane = mixed_blend(background, mirrored, torch.Generator().manual_seed(0))
+    assert torch.equal(pane.image, background) and not pane.reflection.any()
 
 
 # What is asked

@@ -1,5 +1,6 @@
 """Each recipe of a shipped net, for two steps: its net, data, loss and measurement fit together."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from xferlib.data import augment, paintings, photos
 from xferlib.data import streets as drawn_streets
 from xferlib.train import recipe as recipes_of
 from xferlib.train import recipes
-from xferlib.train.recipes import loss_network, loss_network_worth, streets, unet_cells, unet_isbi
+from xferlib.train.recipes import camvid, loss_network, loss_network_worth, streets, unet_cells, unet_isbi
 
 RECIPES = list(recipes.every())
 
@@ -56,8 +57,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    """Tiles as small as the slices in miniature."""
-    monkeypatch.setattr(unet_isbi, "TILE", 252)
+    """Tiles as small as the slices in miniature, and few."""
+    for name, value in {"TILE": 148, "WHOLE": 148, "TILES": 3}.items():
+        monkeypatch.setattr(unet_isbi, name, value)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -104,6 +106,33 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     image = torch.rand(3, 50, 70)
     assert zoo.apply("fcn8s-camvid", image, tmp_path / "out").shape == (50, 70)
     assert not net.training
+
+
+def test_one_who_says_what_the_teacher_says_learns_from_labels_alone(data):
+    batch = tuple(part[None] for part in recipes.find("enet-camvid").dataset(data, 0)[0])
+    teacher = camvid._teacher(torch.device("cpu"))
+    terms = camvid._distilled(teacher, batch)
+    assert terms["soft targets"].item() == pytest.approx(0, abs=1e-6)
+    assert terms["labels"].item() == pytest.approx((1 - camvid.SHARE) * camvid._loss(teacher, batch[:2]).item())
+
+
+def test_rare_classes_weigh_more_from_a_late_step_on(data):
+    stream = recipes.find("enet-camvid").dataset(data, 0)
+    first = camvid.BATCH * camvid.LATE
+    assert [bool(stream[i][2]) for i in (0, first - 1, first)] == [False, False, True]
+    scores, labels = torch.zeros(1, 11, 1, 2), torch.tensor([[[0, 2]]])
+    scores[:, 2] = 1.0  # right for a pole, wrong for the sky
+    one, two = (camvid._labels_loss(scores, labels, power) for power in (1, 2))
+    sky = math.log(10 + math.e)
+    pole = sky - 1
+    for loss, power in ((one, 1), (two, 2)):
+        a, b = camvid.WEIGHTS[0] ** power, camvid.WEIGHTS[2] ** power
+        assert loss.item() == pytest.approx((a * sky + b * pole) / (a + b), abs=1e-5)
+
+
+def test_the_rate_of_the_distilled_net_falls_to_nothing():
+    rates = [camvid._schedule(i / 100) for i in range(101)]
+    assert rates[0] == 1 and rates[-1] == 0 and rates == sorted(rates, reverse=True)
 
 
 def test_two_processes_end_where_one_does(data, tmp_path):
@@ -210,8 +239,28 @@ def test_the_slices_held_back_are_measured(data, tmp_path, monkeypatch):
     row = recipes_of.run(
         recipe, steps=1, data=data, out=tmp_path / "out", runs=tmp_path / "runs", progress=False, accelerator="cpu"
     )
-    assert row.result.keys() == {"pixel error", "best pixel error", "Rand F"}
+    assert row.result.keys() == {"pixel error", "best pixel error", "Rand F", "challenge's pixel error"}
     assert 0 <= row.result["best pixel error"] <= row.result["pixel error"] <= 1
+
+
+def test_the_challenges_pixel_error_is_that_of_the_f_score():
+    probability = torch.tensor([[0.9, 0.6, 0.2, 0.1]])
+    labels = torch.tensor([[1, 1, 1, 0]])
+    assert unet_isbi._f_error(probability, labels, 0.5) == pytest.approx(1 - 2 * 2 / (2 + 3))
+    assert unet_isbi._f_error(probability, labels, 0.2) == 0
+
+
+def test_the_norms_of_the_slices_net_remember_all_tiles(data):
+    recipe = recipes.find("unet-isbi")
+    net = recipe.net(**recipe.arguments).eval()
+    assert net.margin == unet_isbi.MARGIN
+    before = {name: value.clone() for name, value in net.named_parameters()}
+    net = recipe.finish(net, data)
+    assert not net.training and all(torch.equal(value, before[name]) for name, value in net.named_parameters())
+    conv, norm = net.contract[0][:2]
+    stream = recipe.dataset(data, 1)
+    maps = [conv(stream[i][0][None]) for i in range(unet_isbi.TILES)]
+    assert torch.allclose(norm.running_mean, torch.stack([x.mean((0, 2, 3)) for x in maps]).mean(0), atol=1e-5)
 
 
 def test_the_mean_over_eight_views_is_that_of_a_net_without_a_sense_of_direction():

@@ -41,7 +41,8 @@ class CEILNet(nn.Module):
     Parameters
     ----------
     widths : sequence of int
-        Channels at the picture's size, at half of it, and so on; the residual blocks work at the last.
+        Channels at the picture's size, at half of it, and so on; the residual blocks work at the last. With
+        ``interpolate`` the first are those at half the size.
     dilations : sequence of int
         The dilation of each residual block of I-CNN.
     edge_dilations : sequence of int, optional
@@ -52,6 +53,8 @@ class CEILNet(nn.Module):
         Whether convolutions are followed by batch normalisation.
     skips : bool
         Whether features on the way down are added on the way up, and the nets predict what to take from their input.
+    interpolate : bool
+        Whether all that the nets make is interpolated on the way up, and not deconvolved.
 
     Attributes
     ----------
@@ -74,7 +77,8 @@ class CEILNet(nn.Module):
 
     # Differs from Fan et al. where an argument is not the default. Skips: details need not pass the coarse scale, and a
     # net that predicts nothing gives the picture back. No norm: the statistics of few pictures are noise. Dilated
-    # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost.
+    # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost. Interpolation:
+    # a deconvolution leaves stripes, and what is taken away is blurred, so half the size can hold it.
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class CEILNet(nn.Module):
         layers: int = 1,
         norm: bool = True,
         skips: bool = False,
+        interpolate: bool = False,
     ) -> None:
         super().__init__()
         edge_dilations = tuple(dilations if edge_dilations is None else edge_dilations)
@@ -94,10 +99,10 @@ class CEILNet(nn.Module):
                 "positive numbers, one width at least, and 1 or 2 layers"
             )
         self.layers, self.skips = layers, skips
-        self.stride = 2 ** (len(widths) - 1)
-        reads_edges = bool(edge_dilations)
-        self.e_cnn = SubNet(4, 1, widths, edge_dilations, norm=norm, skips=skips) if reads_edges else None
-        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, norm=norm, skips=skips)
+        reads_edges, how = bool(edge_dilations), {"norm": norm, "skips": skips, "interpolate": interpolate}
+        self.e_cnn = SubNet(4, 1, widths, edge_dilations, **how) if reads_edges else None
+        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, **how)
+        self.stride = self.i_cnn.stride
         self.halo = self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
 
     def forward(self, images: Tensor, parts: bool = False) -> Tensor | Separation:
@@ -163,7 +168,7 @@ class CEILNet(nn.Module):
 
 class SubNet(nn.Module):
     """
-    E-CNN or I-CNN: convolutions down to the coarsest scale, residual blocks there, and deconvolutions up again.
+    E-CNN or I-CNN: convolutions down to the coarsest scale, residual blocks there, and up again.
 
     Parameters
     ----------
@@ -177,6 +182,8 @@ class SubNet(nn.Module):
         Whether convolutions are followed by batch normalisation.
     skips : bool
         Whether features on the way down are added on the way up.
+    interpolate : bool
+        Whether the finest scale is half the map's size, and all goes up by interpolation, not by deconvolution.
     """
 
     def __init__(
@@ -188,15 +195,19 @@ class SubNet(nn.Module):
         *,
         norm: bool,
         skips: bool,
+        interpolate: bool = False,
     ) -> None:
         super().__init__()
-        scales = list(pairwise(widths))
-        self.skips = skips
-        self.enter = nn.Sequential(*_conv(in_channels, widths[0], norm), *_conv(widths[0], widths[0], norm))
+        scales, up = list(pairwise(widths)), _widen if interpolate else _deconv
+        self.skips, self.first = skips, 2 if interpolate else 1  # pixels a side of a cell of the finest scale
+        self.enter = nn.Sequential(
+            *_conv(in_channels, widths[0], norm, stride=self.first), *_conv(widths[0], widths[0], norm)
+        )
         self.down = nn.ModuleList(nn.Sequential(*_conv(fine, coarse, norm, stride=2)) for fine, coarse in scales)
         self.blocks = nn.Sequential(*(Block(widths[-1], dilation, norm) for dilation in dilations))
-        self.up = nn.ModuleList(nn.Sequential(*_deconv(coarse, fine, norm)) for fine, coarse in reversed(scales))
+        self.up = nn.ModuleList(nn.Sequential(*up(coarse, fine, norm)) for fine, coarse in reversed(scales))
         self.leave = nn.Sequential(*_conv(widths[0], widths[0], norm), nn.Conv2d(widths[0], out_channels, 1))
+        self.last = nn.Upsample(scale_factor=2, mode="bilinear") if interpolate else nn.Identity()
         initialise(self)
         if not norm:
             for block in self.blocks:
@@ -204,7 +215,8 @@ class SubNet(nn.Module):
         if skips:
             nn.init.normal_(self.leave[-1].weight, std=0.01)  # it begins near the picture itself
         stride = 2 ** len(scales)
-        self.halo = 3 + 3 * (stride - 1) + 2 * sum(dilations) * stride
+        halo = 3 + (5 if interpolate else 3) * (stride - 1) + 2 * sum(dilations) * stride
+        self.stride, self.halo = self.first * stride, self.first * halo + interpolate
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -229,7 +241,7 @@ class SubNet(nn.Module):
         for up in self.up:
             skip = passed.pop()
             x = up(x) + skip if self.skips else up(x)
-        return self.leave(x)
+        return self.last(self.leave(x))
 
 
 class Block(nn.Module):
@@ -275,6 +287,10 @@ def _conv(before: int, after: int, norm: bool, stride: int = 1, dilation: int = 
 
 def _deconv(before: int, after: int, norm: bool) -> list[nn.Module]:
     return [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=not norm), *_finish(after, norm)]
+
+
+def _widen(before: int, after: int, norm: bool) -> list[nn.Module]:
+    return [*_conv(before, after, norm), nn.Upsample(scale_factor=2, mode="bilinear")]
 
 
 def _finish(channels: int, norm: bool) -> list[nn.Module]:

@@ -1,7 +1,7 @@
 """
 The recipes of the shipped nets, one module a net or family of nets.
 
-The recipe "fcn8s-camvid" is ``RECIPE`` in ``fcn8s_camvid.py``; a family puts several into one module's tuple
+The recipe "unet-isbi" is ``RECIPE`` in ``unet_isbi.py``; a family puts several into one module's tuple
 ``RECIPES``, and studies go into ``STUDIES``. Modules are imported when they are looked into.
 """
 

@@ -29,11 +29,11 @@ from xferlib.train.stream import item_seed, shuffled
 from xferlib.zoo.loss_network import loss_network
 
 SIDE, PANE = 112, 224
-"""Pieces of so many pixels a side are seen; they are cut from blends of the size that Fan et al. use."""
+"""The small nets see pieces of so many pixels a side, cut from blends of the size that Fan et al. use."""
 SCALES = (0.6, 1.1)
 """Photographs are resized by a factor between these first."""
-WEAK, LIGHT = 0.1, 0.15
-"""Shares of `mixed_blend` with a weakened reflection, and of those made in light as Zhang et al. do."""
+WEAK, LIGHT, CLEAN = 0.15, 0.1, 0.04
+"""Shares of `mixed_blend` with a weakened reflection, of those made in light as Zhang et al. do, and without any."""
 MISFIT = 0.02
 """A triple whose input differs by more from the sum of its layers, in the mean, cannot be measured by."""
 LAYERS = {"input": 1.0, "relu1_2": 0.1, "relu2_2": 0.2, "relu3_2": 0.2}
@@ -48,7 +48,7 @@ Blender = Callable[[Tensor, Tensor, Generator], Blend]
 
 def mixed_blend(background: Tensor, reflection: Tensor, generator: Generator) -> Blend:
     """
-    Add a reflection, most often as Fan et al. do, now and then as Zhang et al. do, and now and then a weak one.
+    Add a reflection, most often as Fan et al. do, now and then as Zhang et al. do, now and then a weak one or none.
 
     Parameters
     ----------
@@ -65,12 +65,14 @@ def mixed_blend(background: Tensor, reflection: Tensor, generator: Generator) ->
     kind, strength = augment.uniform(0, 1, generator), augment.uniform(0, 1, generator)
     if kind < LIGHT:
         return zhang_blend(background, reflection, generator, strength=strength)
-    return ceilnet_blend(background, reflection, generator, strength=strength if kind < LIGHT + WEAK else 1.0)
+    if kind < LIGHT + WEAK:
+        return ceilnet_blend(background, reflection, generator, strength=strength)
+    return ceilnet_blend(background, reflection, generator, strength=0.0 if kind < LIGHT + WEAK + CLEAN else 1.0)
 
 
 class Panes(Dataset):
     """
-    Pieces of photographs behind glass: three of (3, SIDE, SIDE), picture, background and reflection.
+    Pieces of photographs behind glass: three of (3, side, side), picture, background and reflection.
 
     Parameters
     ----------
@@ -80,6 +82,8 @@ class Panes(Dataset):
         Seed of the order, the pieces and the blends, 0 or larger.
     blend : callable
         Called as ``blend(background, reflection, generator)``.
+    side : int
+        Pixels a side of a piece, at most `PANE`.
 
     Raises
     ------
@@ -87,10 +91,10 @@ class Panes(Dataset):
         If there are less than two photographs.
     """
 
-    def __init__(self, photographs: list[Tensor], seed: int, blend: Blender) -> None:
+    def __init__(self, photographs: list[Tensor], seed: int, blend: Blender, side: int = SIDE) -> None:
         if len(photographs) < 2:
             raise ValueError(f"{len(photographs)} photographs; a background and a reflection need 2 at least")
-        self.photographs, self.seed, self.blend = photographs, seed, blend
+        self.photographs, self.seed, self.blend, self.side = photographs, seed, blend, side
         self.order = shuffled(range(len(photographs)), seed)
 
     def __getitem__(self, index: int) -> Blend:
@@ -100,8 +104,8 @@ class Panes(Dataset):
         second = first + 1 + int(torch.randint(len(self.photographs) - 1, (), generator=generator))
         pair = [self.photographs[i % len(self.photographs)] for i in (first, second)]
         pane = self.blend(*(_window(photograph, generator) for photograph in pair), generator)
-        top, left = (int(torch.randint(PANE - SIDE + 1, (), generator=generator)) for _ in range(2))
-        return Blend(*(layer[:, top : top + SIDE, left : left + SIDE].contiguous() for layer in pane))
+        top, left = (int(torch.randint(PANE - self.side + 1, (), generator=generator)) for _ in range(2))
+        return Blend(*(layer[:, top : top + self.side, left : left + self.side].contiguous() for layer in pane))
 
 
 def _window(photograph: Tensor, generator: Generator) -> Tensor:
@@ -248,16 +252,29 @@ def evaluate(net: nn.Module, data: Path | None) -> dict[str, float]:
 
 # The recipes
 
-SHIPPED = {"widths": (16, 32, 64, 64), "dilations": (1, 1, 2, 2, 4, 4), "edge_dilations": (1, 1, 2, 2)}
+SHIPPED = {
+    "widths": (32, 48, 64, 64),
+    "dilations": (1, 2, 1, 2, 1, 2),
+    "edge_dilations": (1, 2, 1, 2),
+    "interpolate": True,
+}
 SMALL = {"widths": (16, 16, 32, 48), "dilations": (1, 2, 4), "edge_dilations": (1, 2)}
 SINGLE = {"widths": (16, 16, 32, 48), "dilations": (1, 1, 2, 2, 4), "edge_dilations": ()}
 """I-CNN alone, with the residual blocks that E-CNN would have. Widths are multiples of 16: with others, gradients of
 dilated kernels in bfloat16 are not finite on some CPUs (oneDNN, in PyTorch 2.13)."""
 
 
-def _recipe(name: str, arguments: dict[str, Any], steps: int, blend: Blender, loss: Callable = ceilnet_loss) -> Recipe:
+def _recipe(
+    name: str,
+    arguments: dict[str, Any],
+    steps: int,
+    blend: Blender,
+    loss: Callable = ceilnet_loss,
+    side: int = SIDE,
+    batch_size: int = 8,
+) -> Recipe:
     def dataset(data: Path | None, seed: int) -> Dataset:
-        return Panes(photographs(data), seed, blend)
+        return Panes(photographs(data), seed, blend, side)
 
     return Recipe(
         name=name,
@@ -269,7 +286,7 @@ def _recipe(name: str, arguments: dict[str, Any], steps: int, blend: Blender, lo
         dataset=dataset,
         evaluate=evaluate,
         steps=steps,
-        batch_size=8,
+        batch_size=batch_size,
         lr=1.5e-3,
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
@@ -277,9 +294,9 @@ def _recipe(name: str, arguments: dict[str, Any], steps: int, blend: Blender, lo
     )
 
 
-STEPS, SMALL_STEPS = 2400, 900
+STEPS, SMALL_STEPS = 9000, 900
 RECIPES = (
-    _recipe("reflection", SHIPPED, STEPS, mixed_blend),
+    _recipe("reflection", SHIPPED, STEPS, mixed_blend, side=PANE, batch_size=4),
     _recipe("reflection-small", SMALL, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-naive", SMALL, SMALL_STEPS, naive_blend),
     _recipe("reflection-icnn", SINGLE, SMALL_STEPS, ceilnet_blend),

@@ -287,12 +287,12 @@ RECIPES = (
             factor,
             EDSR,
             _pixels,
-            1200,
+            steps,
             arguments={"factor": factor, **SLIM},
             learner=partial(_grown, factor),
             options=_OPTIONS,
         )
-        for factor in (2, 3)
+        for factor, steps in ((2, 7000), (3, 3000))
     ),
     _recipe(
         "sr-x4-feature",
