@@ -163,5 +163,5 @@ def test_first_pixel_without_a_number_is_named():
 
 def test_missing_dask_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
-    with pytest.raises(ImportError, match=r'pip install "xferlib\[large\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[large\]"'):
         map_tiles(VALID, None, 60)

@@ -67,7 +67,7 @@ def test_the_graph_makes_what_the_net_makes(exported, size):
     assert made.shape == wanted.shape
     if row.task == "segmentation":
         assert (made == wanted).mean() >= 0.999
-        assert len(np.unique(made)) > 1
+        assert len(np.unique(made)) > 1 or min(size) == export.LEAST  # so small a piece may be of one class
     else:
         assert np.abs(made.astype(int) - wanted.astype(int)).max() <= 1
         assert (made == wanted).mean() >= 0.99  # what differs is rounding at the half

@@ -67,6 +67,10 @@ def _loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return _labels_loss(net(images), labels)
 
 
+def _begun() -> nn.Module:
+    return zoo.load(START, fast=False).train()
+
+
 @lru_cache(maxsize=2)
 def _teacher(device: torch.device) -> nn.Module:
     return zoo.load(TEACHER).eval().requires_grad_(False).to(device)
@@ -139,7 +143,7 @@ RECIPES = (
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
-        learner=partial(zoo.load, START, fast=False),
+        learner=_begun,
         loss=_distilled,
         dataset=_marked_frames,
         finish=_settled,
