@@ -1,6 +1,5 @@
 """The nets in the reader's browser, against ONNX Runtime's own build and against PyTorch, two threads each."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks import Row, command
 from tools import demo, serve
+from tools.browser import chromium
 from xferlib import zoo
 from xferlib.data import images, photos
 
@@ -29,7 +29,6 @@ NETS = (
 )
 SIDES = (256, 512)
 THREADS = 2
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 START = """async ([threads]) => {
@@ -70,7 +69,7 @@ def site_in_browser() -> Iterator[Page]:
     FileNotFoundError
         If there is no site, or no Chromium.
     """
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = chromium()
     if found is None or not (serve.SITE / "index.html").exists():
         raise FileNotFoundError("this benchmark needs Chromium and the built site: run `make site` first")
     with serve.open_server(serve.SITE, [0]) as server, sync_playwright() as playwright:

@@ -162,8 +162,10 @@ def sample(name: str) -> Tensor:
             return cells.draw(20_000, 256, 384, kind=name)[0].expand(3, -1, -1)
         case "cat":
             return cat
-        case "tower" | "astronaut":
-            return fitted(photos.load({"tower": "china"}.get(name, name)), 480)
+        case "tower":
+            return fitted(tower, 480)
+        case "astronaut":
+            return fitted(photos.load("astronaut"), 480)
         case "dark":
             return exposures.expose(fitted(photos.load("motorcycle"), 480), -3.0, generator)
         case "evening":
@@ -180,11 +182,8 @@ def sample(name: str) -> Tensor:
 
 def fitted(image: Tensor, side: int) -> Tensor:
     """Reduce a picture to a longer side, to multiples of 4 pixels."""
-    height, width = image.shape[1:]
-    longer = max(height, width)
-    return resize_bicubic(image[None], [round(length * side / longer / 4) * 4 for length in (height, width)])[0].clamp(
-        0, 1
-    )
+    size = [round(length * side / max(image.shape[1:]) / 4) * 4 for length in image.shape[1:]]
+    return resize_bicubic(image[None], size)[0].clamp(0, 1)
 
 
 def entry(name: str, file: Path) -> dict:
@@ -225,19 +224,14 @@ def poster(name: str) -> bytes:
     if row.task == "segmentation":
         after = found(row, before, after)
     before = upscale(before[None], after.shape[1] // before.shape[1])[0] if after.shape != before.shape else before
-    joined = torch.cat([half(before, 0), half(after, 1)], 2)
+    middle = after.shape[2] // 2
+    joined = torch.cat([before[..., :middle], after[..., middle:]], 2)
     picture = images.to_pil(joined.clamp(0, 1))
     picture.thumbnail((POSTER, POSTER))
     middle = picture.width // 2
     ImageDraw.Draw(picture).line((middle, 0, middle, picture.height), fill="white", width=2)
-    sizes = (jpeg(picture, quality) for quality in range(75, 30, -5))
-    return next(content for content in sizes if len(content) <= POSTER_BYTES)
-
-
-def half(image: Tensor, which: int) -> Tensor:
-    """Cut a picture in the middle and take the left part, 0, or the right one, 1."""
-    middle = image.shape[2] // 2
-    return image[..., middle:] if which else image[..., :middle]
+    attempts = (jpeg(picture, quality) for quality in range(75, 30, -5))
+    return next((content for content in attempts if len(content) <= POSTER_BYTES), jpeg(picture, 30))
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:
@@ -282,7 +276,7 @@ def install(site: Path) -> None:
     if stamp.exists() and stamp.read_text() == (source / STAMP).read_text():
         return
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(STAMP, "*.complete", "*.part", "*.tgz"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(STAMP, "*.complete", "*.part"))
     shutil.copyfile(source / STAMP, stamp)  # last: what was interrupted is done again
 
 

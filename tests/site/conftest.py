@@ -1,6 +1,5 @@
 """The built site, a server for it, and a browser to read it with."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +7,10 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
+from tools.browser import ARGUMENTS, chromium
 from tools.notebooks import ROOT, toc_pages
 
 SITE = ROOT / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PAGES = toc_pages()
 
 
@@ -55,7 +46,7 @@ def address(site):
 @pytest.fixture(scope="session")
 def browser_type():
     """Start headless Chromium with more arguments, where one is installed."""
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    found = chromium()
     if found is None:
         pytest.skip("no Chromium here to read the site with: apt-get install chromium (or install Chrome)")
     from playwright.sync_api import sync_playwright

@@ -4,17 +4,9 @@ import shutil
 
 import pytest
 
+from tools import browser
 from xferlib import web
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Widgets</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <link rel="stylesheet" href="widgets.css"><script defer src="widgets.js"></script></head>
@@ -25,13 +17,13 @@ PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset=
 def chromium():
     """Headless Chromium, where one is installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="install playwright for the browser tests")
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    path = browser.chromium()
     if path is None:
         pytest.skip("no Chromium found; install it, for example with: apt-get install chromium")
     with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        launched = run.chromium.launch(executable_path=path, args=browser.ARGUMENTS)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
