@@ -347,6 +347,21 @@ def test_a_picture_beyond_the_memory_is_reported(shop, capsys):
     assert "pictures/large.png: a picture of 50x70 takes about 1 MB of memory" in capsys.readouterr().err
 
 
+def test_views_are_averaged_over(shop, monkeypatch, capsys):
+    # On each view Dark sees only its left half, so that the two views together see both.
+    shop.picture("a.png")
+    forward = Dark.forward
+    monkeypatch.setattr(Dark, "forward", lambda net, x: forward(net, x) * (torch.arange(x.shape[-1]) < 4))
+    for views in (1, 2):
+        assert _apply("a.png", "-o", f"out{views}", "--views", views) == 0
+    halves, whole = (images.read_labels(f"out{views}/a.png") for views in (1, 2))
+    dark = (images.read("a.png").mean(0) < 0.5).long()
+    assert torch.equal(whole, dark) and torch.equal(halves[:, :4], dark[:, :4]) and not halves[:, 4:].any()
+    with pytest.raises(SystemExit):
+        _apply("a.png", "-o", "out", "--views", 3)
+    assert "invalid choice: 3" in capsys.readouterr().err
+
+
 def test_an_unknown_net_is_refused(shop, capsys):
     shop.picture("a.png")
     assert cli.main(["apply", "darknet", "a.png", "-o", "out", "--zoo", "zoo"]) == 2

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xferlib.ops.views import Views
     from xferlib.train import Study
     from xferlib.zoo import Row
 
@@ -88,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
     memory = "memory that the net may take, such as 2G (half of all); larger pictures are done tile by tile"
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
+    views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (1)"
+    apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), default=1, help=views)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -193,7 +196,7 @@ def _apply(options: argparse.Namespace) -> int:
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, shares, options.max_memory or MEMORY)
+            _apply_one(net, row, path, targets, shares, options.max_memory or MEMORY, options.views)
             done += 1
         except zoo.ZooError:
             raise
@@ -248,13 +251,19 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _apply_one(
-    net: "nn.Module", row: "Row", path: Path, targets: Sequence[Path], shares: "Tensor | None", max_memory: int
+    net: "nn.Module",
+    row: "Row",
+    path: Path,
+    targets: Sequence[Path],
+    shares: "Tensor | None",
+    max_memory: int,
+    views: "Views",
 ) -> None:
     from xferlib.data import images
     from xferlib.zoo.inference import PICTURES, colours, run
 
     image = images.read(path)
-    found: Tensor = run(net, row, image, shares, max_memory)
+    found: Tensor = run(net, row, image, shares, max_memory, views)
     if len(targets) > 1:  # first, so that a result never lacks it
         from xferlib import viz
 

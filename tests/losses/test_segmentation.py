@@ -6,7 +6,14 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferlib.losses.segmentation import cascade_loss, class_weights, cross_entropy, pixel_counts
+from xferlib.losses.segmentation import (
+    cascade_loss,
+    class_weights,
+    cross_entropy,
+    pixel_counts,
+    soft_iu_loss,
+)
+from xferlib.metrics.segmentation import class_iu, confusion
 
 
 def test_two_pixels_by_hand():
@@ -146,3 +153,45 @@ def test_weights_without_sense_are_refused():
         class_weights(torch.tensor([1]), c=1.0)
     with pytest.raises(ValueError, match="every count is zero"):
         class_weights(torch.tensor([0, 0]))
+
+
+def test_soft_iu_by_hand():
+    # Probabilities 1/4 and 3/4 at both pixels, of classes 0 and 1; class 2 is not shown, and its 0 does not count.
+    logits = torch.tensor([0.0, math.log(3), -1e4]).view(1, 3, 1, 1).expand(1, 3, 1, 2)
+    first, second = 0.25 / (0.5 + 1 - 0.25), 0.75 / (1.5 + 1 - 0.75)
+    assert soft_iu_loss(logits, torch.tensor([[[0, 1]]])).item() == pytest.approx(1 - (first + second) / 2)
+    assert soft_iu_loss(logits, torch.tensor([[[0, 255]]])).item() == pytest.approx(1 - 0.25)
+
+
+@given(st.integers(0, 50))
+def test_soft_iu_of_decisions_is_the_measure_over_what_is_shown(seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels, found = (torch.randint(4, (2, 5, 6), generator=generator) for _ in range(2))
+    labels[torch.rand(labels.shape, generator=generator) < 0.2] = 255
+    logits = 1e4 * F.one_hot(found, 4).movedim(-1, 1).float()
+    iu = class_iu(confusion(found, labels, 4))[labels[labels != 255].unique()]
+    assert soft_iu_loss(logits, labels).item() == pytest.approx(1 - iu.mean().item(), abs=1e-6)
+
+
+def test_soft_iu_of_void_alone_is_zero_with_a_gradient_of_zero():
+    logits = torch.randn(1, 2, 3, 3, requires_grad=True)
+    loss = soft_iu_loss(logits, torch.full((1, 3, 3), 255))
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_soft_iu_gradients():
+    logits = torch.randn(2, 3, 2, 2, dtype=torch.double, requires_grad=True)
+    labels = torch.tensor([[[0, 1], [1, 255]], [[1, 1], [255, 0]]])
+    assert torch.autograd.gradcheck(lambda x: soft_iu_loss(x, labels), logits)
+    (gradient,) = torch.autograd.grad(soft_iu_loss(logits, labels), logits)
+    assert torch.equal(gradient[0, :, 1, 1], torch.zeros(3, dtype=torch.double))
+
+
+def test_soft_iu_refuses_what_does_not_fit():
+    with pytest.raises(
+        ValueError, match=r"\(1, 2, 3, 3\) and labels of shape \(1, 3, 4\) do not match"
+    ):
+        soft_iu_loss(torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="label 2 is neither below 2 classes nor void"):
+        soft_iu_loss(torch.randn(1, 2, 3, 3), torch.full((1, 3, 3), 2))

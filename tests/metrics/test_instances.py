@@ -13,7 +13,7 @@ from skimage.metrics import adapted_rand_error, contingency_table
 from torch import tensor
 
 from xferlib.data.cells import draw
-from xferlib.metrics.instances import Matches, components, count, count_error, match, pixel_error, rand_f
+from xferlib.metrics.instances import Matches, components, count, count_error, match, pixel_error, rand_f, thinned
 
 TWO = tensor([[1, 1, 0, 2, 2]] * 2)
 MERGED = tensor([[1, 1, 1, 1, 1]] * 2)
@@ -231,6 +231,36 @@ def test_rand_of_a_large_image():
     assert rand_f(torch.ones_like(truth), truth) == pytest.approx(0.5 / 0.75)
 
 
+def test_thinned_by_hand():
+    cells = torch.zeros(6, 10, dtype=torch.int32)
+    cells[:, :3], cells[:, 7:] = 7, 2
+    assert thinned(cells).tolist() == [[7] * 5 + [2] * 5] * 6
+    assert torch.equal(thinned(torch.where(cells == 7, 7, 0)), torch.full_like(cells, 7, dtype=torch.int64))
+    assert torch.equal(thinned(NOTHING), NOTHING)
+
+
+@given(maps)
+@settings(max_examples=40, deadline=None)
+def test_each_pixel_goes_to_a_nearest_cell(cells):
+    thin, places = thinned(cells), cells.nonzero()
+    if not len(places):
+        return
+    distances = torch.cdist((cells >= 0).nonzero().double(), places.double())
+    nearest = distances <= distances.min(1, keepdim=True).values + 1e-9
+    assert (nearest & (cells[cells > 0] == thin.view(-1, 1))).any(1).all()
+    assert torch.equal(thin[cells > 0], cells[cells > 0])
+
+
+def test_thick_membranes_cost_rand_nothing_once_thinned_but_a_gap_does():
+    truth = torch.ones(40, 41, dtype=torch.int64)
+    truth[:, 20], truth[:, 21:] = 0, 2
+    thick, gap = truth.clone(), truth.clone()
+    thick[:, 18:23] = 0
+    gap[5, 20] = 1
+    assert rand_f(thick, truth) < 0.9 and rand_f(thinned(thick), truth) == 1
+    assert rand_f(thinned(components(gap)), truth) == rand_f(components(gap), truth) < 0.7
+
+
 def test_pixel_error_by_hand():
     truth = tensor([[0, 3], [4, 0]])
     assert pixel_error(tensor([[0.1, 0.9], [0.5, 0.6]]), truth) == 0.25
@@ -255,6 +285,13 @@ def test_pixel_error_by_hand():
 def test_bad_maps(metric, prediction, truth, message):
     with pytest.raises(ValueError, match=message):
         metric(prediction, truth)
+
+
+def test_bad_maps_to_thin():
+    with pytest.raises(ValueError, match=r"instances is torch.bool; .* components\(mask\)"):
+        thinned(TWO > 0)
+    with pytest.raises(ValueError, match="instances has the number -1"):
+        thinned(TWO - 1)
 
 
 @pytest.mark.parametrize("metric", [count_error, match, rand_f])

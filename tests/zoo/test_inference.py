@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from xferlib import zoo
+from xferlib.data import cells
 from xferlib.nets.transform_net import TransformNet
 from xferlib.nets.unet import UNet
 from xferlib.zoo.inference import style_shares
@@ -151,3 +152,28 @@ def test_objects_are_looked_for_in_the_whole_picture():
     with pytest.raises(ValueError, match="this net must see it whole: reduce it to about"):
         zoo.apply("mask-rcnn-shapes", image, max_memory=10_000)
     assert zoo.apply("mask-rcnn-shapes", image).shape == (64, 64)
+
+
+def test_labels_of_eight_views_turn_with_the_picture():
+    image, _ = cells.draw(3, 90, 120)
+    alone, labels = (zoo.apply("unet-cells", image[0].numpy(), views=views) for views in (1, 8))
+    turned = zoo.apply("unet-cells", image[0].rot90().contiguous().numpy(), views=8)
+    assert 0 < (turned == 1).float().mean() < 1
+    assert (turned == labels.rot90()).float().mean() > 0.999  # but for ties by rounding
+    assert (alone != labels).float().mean() > 0.001
+
+
+def test_a_restored_picture_is_the_mean_of_those_of_its_views():
+    image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(1))
+    both = zoo.apply("sr-x2", image) + zoo.apply("sr-x2", image.flip(2)).flip(2)
+    assert torch.allclose(zoo.apply("sr-x2", image, views=2), both / 2, atol=1e-6)
+
+
+def test_objects_and_paintings_are_not_averaged(painters):
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(zoo.ZooError, match="'mask-rcnn-shapes' cannot be averaged over 2 views"):
+        zoo.apply("mask-rcnn-shapes", image, views=2)
+    with pytest.raises(zoo.ZooError, match="'one' cannot be averaged over 8 views"):
+        zoo.apply("one", image, painters[1], views=8)
+    with pytest.raises(ValueError, match="3 views; there are 1, 2"):
+        zoo.apply("sr-x2", image, views=3)

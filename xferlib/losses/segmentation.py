@@ -44,11 +44,7 @@ def cross_entropy(
     ValueError
         If the shapes do not belong together, or a label is neither a class nor `ignore`.
     """
-    if logits.ndim != 4 or labels.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            f"logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} do not match: "
-            "expected (B, C, H, W) and (B, H, W)"
-        )
+    _check_shapes(logits, labels)
     if pixel_weights is not None and pixel_weights.shape != labels.shape:
         raise ValueError(f"pixel weights of shape {tuple(pixel_weights.shape)} for labels of {tuple(labels.shape)}")
     _check(labels, logits.shape[1], ignore)
@@ -59,6 +55,50 @@ def cross_entropy(
         each, shares = each * pixel_weights, shares * pixel_weights
     mass = shares.sum()
     return each.sum() / mass.where(mass > 0, 1)
+
+
+def soft_iu_loss(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
+    """
+    One less the mean intersection over union, of probabilities in place of decisions.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Class scores (B, C, H, W), any range.
+    labels : Tensor
+        Class of each pixel (B, H, W), int64 in 0 to C - 1, or `ignore`.
+    ignore : int
+        Label of void pixels. They get no gradient.
+
+    Returns
+    -------
+    Tensor
+        Scalar in [0, 1], 0 at best. The mean is over the classes that the batch shows; without any it is 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together, or a label is neither a class nor `ignore`.
+
+    Notes
+    -----
+    With p the probability of a class at a pixel and y whether it is there, intersection and union are the sums of p y
+    of p + y - p y over all pixels of the batch: for probabilities of 0 and 1 those of the measure itself. A class
+    of few pixels counts as much as one of many, in the loss as in the measure.
+
+    References
+    ----------
+    Rahman, Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation", ISVC 2016.
+    """
+    _check_shapes(logits, labels)
+    _check(labels, logits.shape[1], ignore)
+    labelled = labels != ignore
+    true = F.one_hot(labels.where(labelled, 0), logits.shape[1]).movedim(-1, 1) * labelled[:, None]
+    found = logits.softmax(1) * labelled[:, None]
+    shared, pixels = (found * true).sum((0, 2, 3)), true.sum((0, 2, 3))
+    shown = pixels > 0
+    ratios = shared / (found.sum((0, 2, 3)) + pixels - shared).where(shown, 1)
+    return (shown * (1 - ratios)).sum() / shown.sum().clamp(min=1)
 
 
 def cascade_loss(scores: Mapping[str, Tensor], labels: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
@@ -156,6 +196,14 @@ def _two_distances(cells: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarra
         second[window] = np.minimum(second[window], np.maximum(first[window], distance))
         first[window] = np.minimum(first[window], distance)
     return first, second
+
+
+def _check_shapes(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 4 or labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} do not match: "
+            "expected (B, C, H, W) and (B, H, W)"
+        )
 
 
 def _check(labels: Tensor, num_classes: int, ignore: int) -> None:

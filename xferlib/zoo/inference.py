@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xferlib.data import images
 from xferlib.ops.instances import Instances
+from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
 from xferlib.zoo.weights import load_row
@@ -33,6 +34,7 @@ def apply(
     *,
     styles: Mapping[str, float] | None = None,
     max_memory: int = MEMORY,
+    views: Views = 1,
 ) -> Tensor:
     """
     Apply a shipped net to one picture.
@@ -51,6 +53,8 @@ def apply(
     max_memory : int
         Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
         tile, with the same result, or refused where the net must see it whole.
+    views : {1, 2, 8}
+        Views of the picture to average over, see `xferlib.ops.views.average_views`: it takes as many times as long.
 
     Returns
     -------
@@ -63,19 +67,28 @@ def apply(
     Raises
     ------
     ZooError
-        If the net cannot be loaded, or is of a task that has no use on a picture alone.
+        If the net cannot be loaded, is of a task that has no use on a picture alone, or finds objects or paints, which
+        cannot be averaged over views.
     ImageError
         If the picture cannot be read.
     ValueError
-        If the array or tensor is not a picture, is too small for the net, or too large for the memory.
+        If the array or tensor is not a picture, is too small for the net, or too large for the memory; or there is no
+        such number of views.
     """
     entry = row(name, folder)
     shares = style_shares(entry, styles)
     net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
-    return run(net, entry, as_image(image), shares, max_memory)
+    return run(net, entry, as_image(image), shares, max_memory, views)
 
 
-def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, max_memory: int = MEMORY) -> Tensor:
+def run(
+    net: nn.Module,
+    row: Row,
+    image: Tensor,
+    shares: Tensor | None = None,
+    max_memory: int = MEMORY,
+    views: Views = 1,
+) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
 
@@ -89,8 +102,8 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
         Image (3, H, W) in [0, 1].
     shares : Tensor, shape (S,), optional
         For a net of several styles, from `style_shares`.
-    max_memory : int
-        As `apply` takes it.
+    max_memory, views : int
+        As `apply` takes them.
 
     Returns
     -------
@@ -100,13 +113,15 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
     Raises
     ------
     ZooError
-        If the net is of a task that has no use on a picture alone.
+        If the net is of a task that has no use on a picture alone, or one that cannot be averaged over views.
     """
+    if views != 1 and row.task in ("instances", "style"):
+        raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)
     with torch.no_grad():
         match row.task:
             case "segmentation":
-                return _labels(net, image, max_memory)
+                return _labels(net, image, max_memory, views)
             case "instances":
                 check_fits(net, image, max_memory)
                 return _numbers(net(image[None].to(device))[0]).cpu()
@@ -115,7 +130,8 @@ def run(net: nn.Module, row: Row, image: Tensor, shares: Tensor | None = None, m
                 check_fits(painter, image, max_memory)
                 return painter(image[None].to(device))[0].cpu().contiguous()
             case task if task in PICTURES:
-                return apply_within(net, image, max_memory, lambda made: made.clamp(0, 1)).contiguous()
+                clamped = partial(apply_within, net, max_memory=max_memory, then=lambda made: made.clamp(0, 1))
+                return average_views(clamped, image, views).contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -196,14 +212,21 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
-def _labels(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
+def _labels(net: nn.Module, image: Tensor, max_memory: int, views: Views) -> Tensor:
     if getattr(net, "in_channels", 3) == 1:
         image = image.mean(0, keepdim=True)
-    labels = apply_within(net, image, max_memory, lambda logits: logits.argmax(1))
-    if labels.shape == image.shape[1:]:
-        return labels
-    logits = net(image[None].to(device_of(net)))  # coarser ones: lay them out before the best is taken
-    return F.interpolate(logits, image.shape[1:], mode="bilinear").argmax(1)[0]
+    if views == 1:
+        labels = apply_within(net, image, max_memory, lambda logits: logits.argmax(1))
+        if labels.shape == image.shape[1:]:
+            return labels  # no picture of logits was made
+    return average_views(partial(_probabilities, net, max_memory=max_memory), image, views).argmax(0)
+
+
+def _probabilities(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
+    logits = apply_within(net, image, max_memory)
+    if logits.shape[1:] != image.shape[1:]:  # coarser ones
+        logits = F.interpolate(logits[None], image.shape[1:], mode="bilinear")[0]
+    return logits.softmax(0)
 
 
 def _numbers(found: Instances) -> Tensor:

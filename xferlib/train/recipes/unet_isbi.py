@@ -13,9 +13,10 @@ from xferlib import train
 from xferlib.data import augment, cells
 from xferlib.data.benchmarks import ISBI
 from xferlib.losses.segmentation import cross_entropy
-from xferlib.metrics.instances import components, pixel_error, rand_f
+from xferlib.metrics.instances import components, pixel_error, rand_f, thinned
 from xferlib.nets.unet import UNet
 from xferlib.ops.tiling import apply_tiled
+from xferlib.ops.views import average_views
 from xferlib.train.recipe import Recipe
 
 HELD_BACK = (5, 11, 17, 23)
@@ -65,14 +66,7 @@ def _settled(net: nn.Module, data: Path | None) -> nn.Module:
 
 def _probability(net: nn.Module, image: Tensor) -> Tensor:
     """Average the probability of a cell over the eight ways to turn and mirror a slice."""
-    total = torch.zeros(image.shape[-2:])
-    for quarter in range(4):
-        for mirrored in (False, True):
-            view = image.rot90(quarter, (1, 2))
-            view = view.flip(2) if mirrored else view
-            found = apply_tiled(net, view, WHOLE).softmax(0)[1]
-            total += (found.flip(1) if mirrored else found).rot90(-quarter, (0, 1))
-    return total / 8
+    return average_views(lambda view: apply_tiled(net, view, WHOLE).softmax(0)[1], image, 8)
 
 
 def _f_error(probability: Tensor, labels: Tensor, threshold: float) -> float:
@@ -83,6 +77,10 @@ def _f_error(probability: Tensor, labels: Tensor, threshold: float) -> float:
 
 def _rand_f(probability: Tensor, labels: Tensor, threshold: float) -> float:
     return rand_f(components(probability >= threshold), components(labels))
+
+
+def _thinned_rand_f(probability: Tensor, labels: Tensor, threshold: float) -> float:
+    return rand_f(thinned(components(probability >= threshold)), components(labels))
 
 
 def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
@@ -96,6 +94,7 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         "pixel error": errors[THRESHOLDS.index(0.5)].item(),
         "best pixel error": errors.min().item(),
         "Rand F": means(_rand_f).max().item(),
+        "Rand F, thinned": means(_thinned_rand_f).max().item(),
         "challenge's pixel error": means(_f_error).min().item(),
     }
 

@@ -1,0 +1,57 @@
+"""Averaging over views: by hand, and what it makes of predictions that do and do not turn with the picture."""
+
+import pytest
+import torch
+
+from xferlib.ops.views import average_views
+
+CORNER = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+
+
+def test_views_by_hand():
+    assert average_views(lambda view: view * torch.tensor([3.0, 2.0, 1.0]), CORNER, 1)[0].tolist() == [
+        [3, 0, 0],
+        [0] * 3,
+    ]
+    # The mirror image has its 1 on the right, where it counts 1.
+    assert average_views(lambda view: view * torch.tensor([3.0, 2.0, 1.0]), CORNER, 2)[0].tolist() == [
+        [2, 0, 0],
+        [0] * 3,
+    ]
+
+
+def test_eight_views_are_eight_different_ones():
+    seen = []
+    image = torch.arange(6.0).view(1, 2, 3)
+    average_views(lambda view: seen.append(view) or view, image, 8)
+    assert sorted(tuple(view.shape) for view in seen) == [(1, 2, 3)] * 4 + [(1, 3, 2)] * 4
+    assert len({(view.shape, tuple(view.flatten().tolist())) for view in seen}) == 8
+
+
+@pytest.mark.parametrize("views", [1, 2, 8])
+def test_what_turns_with_the_picture_is_left_as_it_is(views):
+    image = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(average_views(lambda view: view.square(), image, views), image.square())
+
+
+@pytest.mark.parametrize("enlarged", [1, 2])
+def test_the_mean_over_eight_views_turns_with_the_picture(enlarged):
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.randn(2, 3, 3, 3, generator=generator)
+    image = torch.rand(3, 6, 9, generator=generator)
+
+    def predict(view):
+        made = torch.conv2d(view[None], kernel, padding=1)[0]
+        return made.repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2)
+
+    straight = average_views(predict, image, 8)
+    assert straight.shape == (2, 6 * enlarged, 9 * enlarged)
+    for turn in (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.rot90(1, (-2, -1))):
+        assert torch.allclose(average_views(predict, turn(image), 8), turn(straight), atol=1e-5)
+        assert not torch.allclose(predict(turn(image)), turn(predict(image)), atol=1e-2)
+
+
+@pytest.mark.parametrize("views", [0, 3, 4, -1])
+def test_other_numbers_of_views_are_refused(views):
+    with pytest.raises(ValueError, match=f"{views} views; there are 1, 2 with the mirror image, or 8"):
+        average_views(lambda view: view, CORNER, views)
