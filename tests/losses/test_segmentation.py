@@ -189,9 +189,7 @@ def test_soft_iu_gradients():
 
 
 def test_soft_iu_refuses_what_does_not_fit():
-    with pytest.raises(
-        ValueError, match=r"\(1, 2, 3, 3\) and labels of shape \(1, 3, 4\) do not match"
-    ):
+    with pytest.raises(ValueError, match=r"\(1, 2, 3, 3\) and labels of shape \(1, 3, 4\) do not match"):
         soft_iu_loss(torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="label 2 is neither below 2 classes nor void"):
         soft_iu_loss(torch.randn(1, 2, 3, 3), torch.full((1, 3, 3), 2))
