@@ -180,6 +180,14 @@ def test_a_card_says_what_is_on_record():
     ):  # fmt: skip
         assert part in card
     assert "seed 3</td>" in cards.card(replace(net, commit=None), {})
+    assert "polyline" not in card
+
+
+def test_a_card_draws_the_losses():
+    points = cards._drawn((8.0, 2.0, 1.0, 1.0)).split('points="')[1].split('"')[0]
+    assert points == "0.0,0.0 40.0,6.7 80.0,13.3 120.0,13.3"  # the median is 1.5, the top 3
+    assert cards._drawn((0.5,)).endswith("from 0.5 to 0.5")
+    assert "nan" not in cards._drawn((0.0, 0.0))
 
 
 def test_models_without_their_mark_are_an_error():

@@ -1,8 +1,9 @@
 """The cards of the shipped nets, made from the manifest and the records of their trainings, put into models.md."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from statistics import median
 from typing import Any
 
 from tools.notebooks import ROOT
@@ -44,6 +45,8 @@ def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "terms", escape(net.terms)
     yield "measured", "<br>".join(_figures(net.result))
     yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
+    if net.curve:
+        yield "loss", _drawn(net.curve)
     steps = f", {of['steps']} steps" if "steps" in of else ""
     yield "made by", f"<code>xferlib train {escape(net.recipe)}</code>, seed {net.seed}{steps}{_commit(net.commit)}"
     yield "sha256", f"<code>{net.sha256}</code>"
@@ -65,6 +68,18 @@ def _figures(result: Mapping[str, Any]) -> Iterator[str]:
 def _listed(figures: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
+    )
+
+
+def _drawn(curve: Sequence[float]) -> str:
+    """Draw losses from 0 up, as high as a line of text; what lies above twice their median is cut off."""
+    top = min(max(curve), 2 * median(curve)) or 1
+    across, down = 120 / max(len(curve) - 1, 1), 20 / top
+    points = " ".join(f"{i * across:.1f},{down * (top - min(loss, top)):.1f}" for i, loss in enumerate(curve))
+    return (
+        '<svg class="xf-curve" viewBox="-1 -1 122 22" width="122" height="22" aria-hidden="true">'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/></svg> '
+        f"from {curve[0]:.3g} to {curve[-1]:.3g}"
     )
 
 

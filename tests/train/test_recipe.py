@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
-from xferlib.train import CheckpointError, Recipe, RecipeError, log, recipe, recipes
+from xferlib.train import CheckpointError, Recipe, RecipeError, log, recipe, recipes, record
 
 
 class Tiny(nn.Module):
@@ -99,12 +99,20 @@ def test_a_run_leaves_net_and_record(tiny, tmp_path):
     row = _run(tiny)
     assert zoo.rows() == [row]
     assert (row.net, row.recipe, row.seed, row.data) == ("tiny.Tiny", "tiny-net", 5, "drawn numbers")
-    record = json.loads((tmp_path / "checkout/data/results/tiny-net.json").read_text())
-    assert record["command"] == "xferlib train tiny-net"
-    assert record["seed"] == 5 and record["steps"] == 20
-    assert record["figures"] == row.result and record["cost"] == row.cost
+    found = json.loads((tmp_path / "checkout/data/results/tiny-net.json").read_text())
+    assert found["command"] == "xferlib train tiny-net"
+    assert found["seed"] == 5 and found["steps"] == 20
+    assert found["figures"] == row.result and found["cost"] == row.cost
     assert row.cost["seconds"] >= 0 and "CPU" in row.cost["hardware"]
-    assert row.commit == record["commit"]
+    assert row.commit == found["commit"]
+
+
+def test_the_curve_of_the_losses_goes_into_the_manifest(tiny):
+    row = _run(tiny)
+    losses = [float(line["loss"]) for line in log.read(Path("runs/tiny-net/log.csv"))]
+    assert len(losses) == 20 and row.curve == pytest.approx(losses, rel=1e-3)
+    assert zoo.row("tiny-net").curve == row.curve
+    assert record.curve([4.0, 2.0, 1.0, 1.0, 6.0], 2) == [2.333, 3.5] and record.curve([1.0], 2) == [1.0]
 
 
 def test_what_is_measured_is_what_is_shipped(tiny):

@@ -12,7 +12,7 @@ from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
-from xferlib.train.recipes.reflection import PANE, SIDE, Panes, mixed_blend
+from xferlib.train.recipes.reflection import BATCH, EARLY, PANE, SIDE, STEPS, Panes, Views, mixed_blend
 
 RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
 
@@ -106,6 +106,61 @@ def test_without_a_reflection_a_photograph_is_as_it_was(monkeypatch):
     assert torch.equal(pane.image, background) and not pane.reflection.any()
 
 
+def test_views_are_panes_first_and_then_of_one_size_a_batch():
+    photographs = pictures(3, (320, 400))
+    views, panes = Views(photographs, 0), Panes(photographs, 0, mixed_blend, PANE)
+    early, late = EARLY * BATCH - 1, EARLY * BATCH
+    assert all(torch.equal(a, b) for a, b in zip(views[early], panes[early], strict=True))
+    shapes = [{views[late + BATCH * batch + i].image.shape for i in range(BATCH)} for batch in range(6)]
+    assert all(len(of_batch) == 1 for of_batch in shapes) and len(set.union(*shapes)) == 6
+    again = Views(photographs, 0)
+    assert all(torch.equal(a, b) for a, b in zip(views[late + 5], again[late + 5], strict=True))
+    assert views[late + 5].image.shape != Views(photographs, 1)[late + 5].image.shape
+
+
+def test_sizes_are_within_their_bounds_and_some_are_upright():
+    generator = torch.Generator().manual_seed(0)
+    heights, widths = torch.tensor([reflection._size(generator) for _ in range(4000)]).T
+    assert heights.min() == reflection.SHORT[0] and widths.max() == reflection.LONG[1]
+    assert widths.min() == reflection.SHORT[0] and heights.max() == reflection.LONG[1]
+    upright = (heights > reflection.SHORT[1]).float().mean() * 264 / (456 - 304)  # as far as it can be seen
+    assert upright.item() == pytest.approx(reflection.UPRIGHT, abs=0.04)
+
+
+def test_photographs_are_stretched_alike_in_both_directions():
+    ramps = torch.arange(240).expand(3, 200, 240)
+    for image in (ramps, ramps.mT.flip(-1)):
+        window = reflection._window(image.to(torch.uint8), (180, 150), torch.Generator().manual_seed(0))
+        steps = [window.diff(dim=axis).abs()[:, 5:-5, 5:-5].mean().item() for axis in (-1, -2)]
+        assert window.shape == (3, 180, 150) and min(steps) == pytest.approx(0, abs=1e-6)
+        assert 255 * max(steps) == pytest.approx(1 / 0.95, rel=0.2)
+
+
+@pytest.mark.parametrize("borderless", [0.0, 1.0])
+def test_a_view_without_a_border_is_cut_out_of_a_larger_pane(monkeypatch, borderless):
+    for name, share in {"VARIED": 1.0, "BORDERLESS": borderless, "SHARP": 0.0, "RELIT": 0.0}.items():
+        monkeypatch.setattr(reflection, name, share)
+    monkeypatch.setattr(reflection, "mixed_blend", lambda b, r, generator: ceilnet_blend(0 * b, r, sigma=3.0))
+    view = Views([torch.full((3, 320, 400), 100, dtype=torch.uint8)] * 2, 0)[EARLY * BATCH]
+    assert view.image.shape == Views(pictures(2), 0)[EARLY * BATCH].image.shape
+    border = view.reflection[:, 0].mean() / view.reflection.max()
+    assert (border > 0.99) if borderless else (border < 0.7)
+
+
+def test_hardly_blurred_reflections_are_a_share_of_the_varied_ones(monkeypatch):
+    seen = []
+    monkeypatch.setattr(reflection, "mixed_blend", lambda *layers: seen.append(None))
+    monkeypatch.setattr(reflection, "ceilnet_blend", lambda *layers, sigma, strength: seen.append((sigma, strength)))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        reflection.varied_blend(*torch.rand(2, 3, 2, 2), generator)
+    sigmas, strengths = zip(*filter(None, seen), strict=True)
+    low, high = reflection.SHARP_SIGMAS
+    assert low <= min(sigmas) < 0.4 and 1.9 < max(sigmas) <= high
+    assert 0 <= min(strengths) < 0.1 and 0.9 < max(strengths) <= 1
+    assert len(sigmas) / 2000 == pytest.approx(reflection.SHARP, abs=4 * (0.12 * 0.88 / 2000) ** 0.5)
+
+
 # What is asked
 
 
@@ -184,7 +239,7 @@ def test_triples_that_do_not_fit_are_told_apart(data):
     figures = reflection.evaluate(nn.Identity(), data)
     assert next(iter(figures)) == "PSNR"
     assert (figures["triples"], figures["fitting triples"]) == (3, 2)
-    for name in ("", ", fitting triples", ", held back"):
+    for name in ("", ", fitting triples", ", held back", ", held back, large"):
         for key in ("PSNR", "SSIM"):
             assert figures[f"{key}{name}"] == figures[f"input {key}{name}"]
     assert figures["PSNR"] != figures["PSNR, fitting triples"]
@@ -205,6 +260,16 @@ def test_photographs_held_back_are_blended_always_alike(data):
         assert min((small - middle).abs().mean() for middle in middles) > 0.05
 
 
+def test_photographs_held_back_are_as_large_as_asked_for(data):
+    for blend in reflection.held_back(data, (30, 50)):
+        assert blend.image.shape == (3, 30, 50)
+    board = torch.zeros(3, 500, 700, dtype=torch.uint8)
+    board[:, 90:410, 190:510] = 255  # the middle, 320 pixels a side
+    assert (reflection._middle(board, (PANE, PANE)) > 0.99).all()
+    wide = reflection._middle(board, (100, 200))
+    assert wide[0].mean(0)[[0, 1, -2, -1]].min() > 0.99  # reduced by 320 / 224 at most: 143 by 286 pixels of it
+
+
 # The recipes
 
 
@@ -219,6 +284,15 @@ def test_the_small_nets_differ_in_one_thing_each():
     assert whole.steps > small.steps
     assert (small.loss, naive.loss, single.loss) == (reflection.ceilnet_loss,) * 3
     assert layers.loss is reflection.layers_loss
+
+
+def test_the_learning_rate_goes_down_twice():
+    rates = [reflection._schedule(step / STEPS) for step in range(STEPS)]
+    assert rates[0] == 1 and rates[EARLY - 1] < 1e-4 > rates[-1]
+    assert rates[EARLY // 2] == pytest.approx(0.5, abs=1e-3)
+    late = rates[EARLY:]
+    assert late[0] < 0.01 and max(late) == pytest.approx(reflection.AGAIN, rel=0.01)
+    assert late[len(late) // 2] == pytest.approx(reflection.AGAIN / 2, rel=1e-3)
 
 
 def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):

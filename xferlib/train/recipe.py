@@ -213,6 +213,7 @@ def run(
         terms=recipe.terms,
         result=result,
         cost=cost,
+        curve=record.curve(history.loss),
         folder=weights,
     )
     found = {

@@ -4,13 +4,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from xferlib.zoo.manifest import data_folder
+from xferlib.zoo.weights import write_whole
 
 
 def results_folder(out: str | os.PathLike | None, folder: Path, departs: bool) -> Path:
@@ -132,6 +133,25 @@ def plain(value: Any) -> Any:
     return value
 
 
+def curve(losses: Sequence[float], parts: int = 24) -> list[float]:
+    """
+    Shorten the losses of a training to a curve.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        Loss of each step.
+    parts : int
+        How many equal parts; a step each where there are fewer steps.
+
+    Returns
+    -------
+    list of float
+        Mean loss in each part, to four significant digits.
+    """
+    return plain([part.mean().item() for part in torch.tensor(losses).tensor_split(min(parts, len(losses)))])
+
+
 def write(path: Path, record: Mapping[str, Any]) -> None:
     """
     Write a record, whole or not at all.
@@ -143,6 +163,4 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
     record : mapping
         What JSON can hold.
     """
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(part, path)
+    write_whole({path: (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()})

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Row:
         What was measured, by name.
     cost : mapping
         ``seconds`` of training and the ``hardware`` in plain words.
+    curve : tuple of float
+        Mean loss in each of equal parts of the training; empty where it is not known.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Row:
     parameters: int
     result: Mapping[str, Any]
     cost: Mapping[str, Any]
+    curve: tuple[float, ...] = ()
 
 
 def data_folder() -> Path:
@@ -183,17 +186,18 @@ def manifest_text(rows: Iterable[Row]) -> str:
 
 def _row(entry: Mapping[str, Any]) -> Row:
     name = entry.get("name", "?")
-    expected, given = {field.name for field in fields(Row)}, set(entry)
-    if expected != given:
-        missing, unknown = sorted(expected - given), sorted(given - expected)
+    required = {field.name for field in fields(Row) if field.default is MISSING}
+    missing, unknown = sorted(required - set(entry)), sorted(set(entry) - {field.name for field in fields(Row)})
+    if missing or unknown:
         raise ValueError(f"row {name!r}: missing {missing}, unknown {unknown}")
     texts = ("name", "task", "chapter", "net", "recipe", "data", "terms", "file", "sha256")
     wrong = [field for field in texts if not isinstance(entry[field], str)]
     wrong += [field for field in ("arguments", "result", "cost") if not isinstance(entry[field], dict)]
     wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
+    wrong += ["curve"] if not isinstance(entry.get("curve", []), list) else []
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
     if Path(entry["file"]).name != entry["file"]:
         raise ValueError(f"row {name!r}: file {entry['file']!r} is not beside the manifest")
-    return Row(**{**entry, "classes": tuple(entry["classes"])})
+    return Row(**{**entry, "classes": tuple(entry["classes"]), "curve": tuple(entry.get("curve", ()))})

@@ -112,6 +112,7 @@ def save(
     classes: Sequence[str] = (),
     palette: str | None = None,
     commit: str | None = None,
+    curve: Sequence[float] = (),
     folder: str | os.PathLike | None = None,
 ) -> Row:
     """
@@ -135,6 +136,8 @@ def save(
     palette : str, optional
         Module of `xferlib.data` with their colours.
     commit : str, optional
+        See `Row`.
+    curve : sequence of float
         See `Row`.
     folder : path, optional
         Folder of the zoo, made where missing; by default that of the shipped nets.
@@ -173,6 +176,7 @@ def save(
         parameters=sum(p.numel() for p in net.parameters()),
         result=dict(result),
         cost=dict(cost),
+        curve=tuple(curve),
     )
     _built(name, entry.net, entry.arguments, state)
     folder = weights_folder(folder)

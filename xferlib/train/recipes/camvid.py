@@ -1,5 +1,6 @@
-"""FCN-8s, and ENet that learns from it, on the real street frames of CamVid."""
+"""FCN-8s, and SegNet and ENet that learn from it, on the real street frames of CamVid."""
 
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,20 @@ from xferlib import train, zoo
 from xferlib.data import augment, streets
 from xferlib.data.benchmarks import CamVid
 from xferlib.losses.distillation import soft_target_loss
-from xferlib.losses.segmentation import cross_entropy
+from xferlib.losses.segmentation import cross_entropy, soft_iu_loss
 from xferlib.metrics.segmentation import evaluate
 from xferlib.nets.enet import ENet
 from xferlib.nets.fcn import FCN
+from xferlib.nets.segnet import SegNet
 from xferlib.train.recipe import Recipe
-from xferlib.train.schedule import cosine
+from xferlib.train.study import Study, Trainer
 
 CROP, SCALES = (192, 256), (0.5, 1.1)
 # Square roots of ENet's class weights, from the pixels of the training frames, with a mean of 1 over pixels.
 WEIGHTS = (0.96, 0.84, 2.34, 0.74, 1.59, 1.19, 2.27, 2.29, 1.45, 2.49, 2.68)
 TEACHER, START = "fcn8s-camvid", "enet-streets"
 SHARE = 0.5
-"""Weight of the teacher's opinion; the labels have the rest."""
-BATCH, LATE = 8, 1400
-"""From step `LATE` on ENet's labels have the whole of its class weights; poles and signs are still at 0 by then."""
+"""Weight of the teacher's opinion beside that of the labels."""
 
 
 def _root(data: Path | None) -> Path | None:
@@ -44,27 +44,13 @@ def _frames(data: Path | None, seed: int) -> Dataset:
     return train.shuffled(CamVid(_root(data), "train"), seed, _augmented)
 
 
-class _Marked(Dataset):
-    """Frames, each with a mark: whether its step is a late one."""
-
-    def __init__(self, frames: Dataset) -> None:
-        self.frames = frames
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        return *self.frames[index], torch.tensor(index >= BATCH * LATE)
-
-
-def _marked_frames(data: Path | None, seed: int) -> Dataset:
-    return _Marked(_frames(data, seed))
-
-
-def _labels_loss(scores: Tensor, labels: Tensor, power: int = 1) -> Tensor:
-    return cross_entropy(scores, labels, torch.tensor(WEIGHTS, device=scores.device) ** power)
-
-
 def _loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     images, labels = batch
     return _labels_loss(net(images), labels)
+
+
+def _labels_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(scores, labels, torch.tensor(WEIGHTS, device=scores.device))
 
 
 def _begun() -> nn.Module:
@@ -76,25 +62,23 @@ def _teacher(device: torch.device) -> nn.Module:
     return zoo.load(TEACHER).eval().requires_grad_(False).to(device)
 
 
-def _distilled(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+def _distilled(net: nn.Module, batch: tuple[Tensor, Tensor], *, share: float = SHARE) -> dict[str, Tensor]:
     """Learn from the labels, and from what the teacher makes of every pixel, void ones too."""
-    images, labels, late = batch
+    images, labels = batch
+    scores = net(images).contiguous()  # with the classes outermost the losses take half the time
+    terms = {
+        "labels": (1 - share) * _labels_loss(scores, labels),
+        "intersection over union": soft_iu_loss(scores, labels),
+    }
+    if not share:
+        return terms
     with torch.no_grad():
         opinion = _teacher(images.device)(images).contiguous()
-    scores = net(images).contiguous()  # with the classes outermost the losses take half the time
-    return {
-        "labels": (1 - SHARE) * _labels_loss(scores, labels, 2 if late.all() else 1),
-        "soft targets": SHARE * soft_target_loss(scores, opinion, 1.0),
-    }
-
-
-def _schedule(fraction: float) -> float:
-    """Begin as the cosine of a longer run does, and go straight down to 0 in the end."""
-    return min(cosine(0.8 * fraction), 1.355 * (1 - fraction))
+    return {**terms, "soft targets": share * soft_target_loss(scores, opinion, 1.0)}
 
 
 def _settled(net: nn.Module, data: Path | None) -> nn.Module:
-    """Let the norms know whole frames, every fourth that the net was trained on, in place of pieces at other scales."""
+    """Let the norms know whole frames, every fourth that the net learned from, in place of pieces at other scales."""
     frames = CamVid(_root(data), "train")
     update_bn((frames[i][0][None] for i in range(0, len(frames), 4)), net)
     return net
@@ -108,7 +92,7 @@ _recipe: Any = partial(
     Recipe,
     task="segmentation",
     evaluate=_measure,
-    batch_size=BATCH,
+    batch_size=8,
     lr=4e-3,
     classes=streets.CLASSES,
     palette="streets",
@@ -139,16 +123,56 @@ RECIPES = (
         options=_OPTIONS,
     ),
     _recipe(
+        name="segnet-camvid",
+        chapter="fcn",
+        net=SegNet,
+        arguments={"num_classes": len(streets.CLASSES), "widths": (16, 32, 64, 64, 64), "convs": (1, 2, 2, 2, 2)},
+        loss=_distilled,
+        dataset=_frames,
+        finish=_settled,
+        steps=4500,
+        data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
+        options={**_OPTIONS, "precision": "bf16-mixed"},
+    ),
+    _recipe(
         name="enet-camvid",
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
         learner=_begun,
         loss=_distilled,
-        dataset=_marked_frames,
+        dataset=_frames,
         finish=_settled,
-        steps=2400,
+        steps=4000,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; first weights of {START}; {_MEASURED}",
-        options={**_OPTIONS, "schedule": _schedule, "precision": "bf16-mixed"},
+        options={**_OPTIONS, "precision": "bf16-mixed"},
+    ),
+)
+
+# What the teacher's opinion is worth: ENet with and without it, from the same weights, with the same pieces of frames.
+
+STEPS, RUNS = 450, 3
+SHARES = {"labels": 0.0, "labels and soft targets": SHARE}
+
+
+def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
+    figures: dict[str, Any] = {"steps": STEPS, "runs": {name: [] for name in SHARES}}
+    options = {**_OPTIONS, "warmup": 50, "precision": "bf16-mixed", "batch_size": 8, "lr": 4e-3, "steps": STEPS}
+    for run in range(seed, seed + RUNS):
+        for name, share in SHARES.items():
+            net = _begun().to(memory_format=torch.channels_last)
+            short = f"{name.replace(' ', '-')}-run{run}"
+            history = trainer(short, net, partial(_distilled, share=share), _frames(None, run), seed=run, **options)
+            found = _measure(_settled(net.train(), None).eval(), None)
+            figures["runs"][name].append({**found, "seconds": history.seconds})
+    return figures
+
+
+STUDIES = (
+    Study(
+        name="camvid-distilled",
+        chapter="distillation",
+        measure=_compare,
+        data=f"CamVid, 367 training frames, {STEPS} steps of 8 in each way; {_MEASURED}; {RUNS} seeds",
     ),
 )

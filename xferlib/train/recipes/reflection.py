@@ -7,6 +7,7 @@ figures are kept.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
@@ -25,6 +26,7 @@ from xferlib.metrics.restoration import psnr, ssim
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs
+from xferlib.train.schedule import cosine
 from xferlib.train.stream import item_seed, shuffled
 from xferlib.zoo.loss_network import loss_network
 
@@ -34,6 +36,15 @@ SCALES = (0.6, 1.1)
 """Photographs are resized by a factor between these first."""
 WEAK, LIGHT, CLEAN = 0.15, 0.1, 0.04
 """Shares of `mixed_blend` with a weakened reflection, of those made in light as Zhang et al. do, and without any."""
+SHORT, LONG, UPRIGHT = (144, 304), (192, 456), 0.25
+"""Late views have a shorter and a longer side between these, in pixels; such a share of the batches is upright."""
+VARIED, SHARP, BORDERLESS = 0.5, 0.12, 0.2
+"""The share of late views that are not just as Fan et al. make them. Of these, the shares of those with a reflection
+that is hardly blurred, and of those cut out of a larger pane, whose reflection does not end at their border."""
+SHARP_SIGMAS, MARGIN, RELIT = (0.3, 2.0), 8, 0.15
+LARGE = (282, 450)
+"""The commonest size of the triples; it is no multiple of a net's stride."""
+REDUCED = 320 / PANE
 MISFIT = 0.02
 """A triple whose input differs by more from the sum of its layers, in the mean, cannot be measured by."""
 LAYERS = {"input": 1.0, "relu1_2": 0.1, "relu2_2": 0.2, "relu3_2": 0.2}
@@ -70,6 +81,28 @@ def mixed_blend(background: Tensor, reflection: Tensor, generator: Generator) ->
     return ceilnet_blend(background, reflection, generator, strength=0.0 if kind < LIGHT + WEAK + CLEAN else 1.0)
 
 
+def varied_blend(background: Tensor, reflection: Tensor, generator: Generator) -> Blend:
+    """
+    Add a reflection as `mixed_blend` does, now and then one that is hardly blurred.
+
+    Parameters
+    ----------
+    background, reflection : Tensor, shape (3, H, W)
+        Two pictures, RGB in [0, 1].
+    generator : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Blend
+        The picture and its layers.
+    """
+    if augment.uniform(0, 1, generator) >= SHARP:
+        return mixed_blend(background, reflection, generator)
+    sigma, strength = augment.uniform(*SHARP_SIGMAS, generator), augment.uniform(0, 1, generator)
+    return ceilnet_blend(background, reflection, generator, sigma=sigma, strength=strength)
+
+
 class Panes(Dataset):
     """
     Pieces of photographs behind glass: three of (3, side, side), picture, background and reflection.
@@ -100,25 +133,70 @@ class Panes(Dataset):
     def __getitem__(self, index: int) -> Blend:
         """Sample `index`; it depends on the seed and the index alone."""
         generator = Generator().manual_seed(item_seed(self.seed, index))
-        first = self.order[index]
-        second = first + 1 + int(torch.randint(len(self.photographs) - 1, (), generator=generator))
-        pair = [self.photographs[i % len(self.photographs)] for i in (first, second)]
-        pane = self.blend(*(_window(photograph, generator) for photograph in pair), generator)
+        pane = self.blend(*self._windows(index, (PANE, PANE), generator), generator)
         top, left = (int(torch.randint(PANE - self.side + 1, (), generator=generator)) for _ in range(2))
         return Blend(*(layer[:, top : top + self.side, left : left + self.side].contiguous() for layer in pane))
 
+    def _windows(self, index: int, size: tuple[int, int], generator: Generator) -> list[Tensor]:
+        """Cut a background and what it mirrors, each (3, H, W)."""
+        first = self.order[index]
+        second = first + 1 + int(torch.randint(len(self.photographs) - 1, (), generator=generator))
+        return [_window(self.photographs[i % len(self.photographs)], size, generator) for i in (first, second)]
 
-def _window(photograph: Tensor, generator: Generator) -> Tensor:
-    """Cut a square out of a photograph at a random scale, perhaps mirrored, (3, PANE, PANE)."""
-    height, width = photograph.shape[1:]
-    side = min(height, width, round(PANE / augment.uniform(*SCALES, generator)))
-    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in (height, width))
-    cut = photograph[:, top : top + side, left : left + side]
+
+class Views(Panes):
+    """
+    What the shipped net sees: `EARLY` batches of `Panes`, then batches of another size and shape each.
+
+    A reflection darkens towards the border, and the net learns to judge its strength by that. So it must see what its
+    padding makes of the border of any size, and also pictures without it.
+
+    Parameters
+    ----------
+    photographs : list of Tensor, each (3, H, W), uint8
+        Two at least.
+    seed : int
+        Seed of everything, 0 or larger.
+    """
+
+    def __init__(self, photographs: list[Tensor], seed: int) -> None:
+        super().__init__(photographs, seed, mixed_blend, PANE)
+
+    def __getitem__(self, index: int) -> Blend:
+        """Sample `index`; it depends on the seed and the index alone, its size on the seed and the batch."""
+        if index < EARLY * BATCH:
+            return super().__getitem__(index)
+        size = _size(Generator().manual_seed(item_seed(self.seed + 1, index // BATCH)))
+        generator = Generator().manual_seed(item_seed(self.seed, index))
+        varied = augment.uniform(0, 1, generator) < VARIED
+        margin = MARGIN if varied and augment.uniform(0, 1, generator) < BORDERLESS else 0
+        height, width = (side + 2 * margin for side in size)
+        pair = [augment.relight(w, generator, RELIT) for w in self._windows(index, (height, width), generator)]
+        pane = (varied_blend if varied else ceilnet_blend)(*pair, generator)
+        return Blend(*(layer[:, margin : height - margin, margin : width - margin].contiguous() for layer in pane))
+
+
+def _size(generator: Generator) -> tuple[int, int]:
+    """Choose a height and a width."""
+    short, long = (round(augment.uniform(*sides, generator)) for sides in (SHORT, LONG))
+    return (long, short) if augment.uniform(0, 1, generator) < UPRIGHT else (short, long)
+
+
+def _window(photograph: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
+    """Cut a rectangle out of a photograph at a random scale, perhaps mirrored, (3, H, W)."""
+    whole = photograph.shape[1:]
+    scale = max(augment.uniform(*SCALES, generator), *(side / most for side, most in zip(size, whole, strict=True)))
+    height, width = (min(round(side / scale), most) for side, most in zip(size, whole, strict=True))
+    top, left = (
+        int(torch.randint(most - side + 1, (), generator=generator))
+        for most, side in zip(whole, (height, width), strict=True)
+    )
+    cut = photograph[:, top : top + height, left : left + width]
     cut = cut.flip(-1) if augment.uniform(0, 1, generator) < 0.5 else cut
-    return TF.resize(cut / 255, [PANE, PANE], antialias=True).clamp(0, 1)
+    return TF.resize(cut / 255, list(size), antialias=True).clamp(0, 1)
 
 
-def held_back(data: Path | None) -> list[Blend]:
+def held_back(data: Path | None, size: tuple[int, int] = (PANE, PANE)) -> list[Blend]:
     """
     Blend the photographs that are not trained on, always alike, as Fan et al. do.
 
@@ -126,16 +204,25 @@ def held_back(data: Path | None) -> list[Blend]:
     ----------
     data : Path or None
         Folder of real data.
+    size : tuple of int
+        Height and width of the pictures.
 
     Returns
     -------
     list of Blend
-        For every photograph one picture of (3, 224, 224), with the seventh before it as the reflection.
+        For every photograph one picture of (3, H, W), with the seventh before it as the reflection: their middles, as
+        large as they can be, but reduced by at most `REDUCED`.
     """
-    middles = [TF.center_crop(image, [min(*image.shape[1:], 320)] * 2) / 255 for image in photographs(data, True)]
-    middles = [TF.resize(image, [PANE, PANE], antialias=True).clamp(0, 1) for image in middles]
+    middles = [_middle(image, size) for image in photographs(data, True)]
     generator = Generator().manual_seed(0)
     return [ceilnet_blend(image, middles[(i - 7) % len(middles)], generator) for i, image in enumerate(middles)]
+
+
+def _middle(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut the middle out of a photograph, (3, H, W)."""
+    scale = min(REDUCED, *(most / side for side, most in zip(size, image.shape[1:], strict=True)))
+    cut = TF.center_crop(image, [round(scale * side) for side in size]) / 255
+    return TF.resize(cut, list(size), antialias=True).clamp(0, 1)
 
 
 # What is asked
@@ -238,11 +325,13 @@ def evaluate(net: nn.Module, data: Path | None) -> dict[str, float]:
     -------
     dict of str to float
         "PSNR" and "SSIM" on all triples; "..., fitting triples" on those whose layers add up to their input, as some
-        background may be shifted against it; "..., held back". Each also for the input as it is, "input ...".
+        background may be shifted against it; "..., held back"; "..., held back, large", of the commonest size of the
+        triples. Each also for the input as it is, "input ...".
     """
     triples = [Blend(*triple) for triple in ReflectionTriples(data / "reflection_synthetic" if data else None)]
     fitting = [t for t in triples if (t.image - (t.background + t.reflection).clamp(0, 1)).abs().mean() < MISFIT]
     sets = {"": triples, ", fitting triples": fitting, ", held back": held_back(data)}
+    sets[", held back, large"] = held_back(data, LARGE)
     figures = {}
     for name, blends in sets.items():
         for prefix, found in (("", net), ("input ", nn.Identity())):
@@ -270,11 +359,9 @@ def _recipe(
     steps: int,
     blend: Blender,
     loss: Callable = ceilnet_loss,
-    side: int = SIDE,
-    batch_size: int = 8,
 ) -> Recipe:
     def dataset(data: Path | None, seed: int) -> Dataset:
-        return Panes(photographs(data), seed, blend, side)
+        return Panes(photographs(data), seed, blend)
 
     return Recipe(
         name=name,
@@ -286,7 +373,7 @@ def _recipe(
         dataset=dataset,
         evaluate=evaluate,
         steps=steps,
-        batch_size=batch_size,
+        batch_size=8,
         lr=1.5e-3,
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
@@ -294,9 +381,35 @@ def _recipe(
     )
 
 
-STEPS, SMALL_STEPS = 9000, 900
+SMALL_STEPS = 900
+EARLY, STEPS, BATCH = 9000, 15500, 4
+"""Batches of `Panes` that the shipped net sees first, all batches, and the pictures of each."""
+AGAIN = 2 / 3
+"""The learning rate of the late batches begins with such a share of that of the early ones."""
+
+
+def _schedule(fraction: float) -> float:
+    """Go down to 0 with the early batches, and once more with the late ones."""
+    step = fraction * STEPS
+    if step < EARLY:
+        return cosine(step / EARLY)
+    late = step - EARLY
+    return AGAIN * min(1, (late + 1) / 200) * cosine(late / (STEPS - EARLY))
+
+
+def _shipped(small: Recipe) -> Recipe:
+    # The shipped file was made in two runs: the late batches began with an optimiser without memory, and with the
+    # weights of the early ones in float16.
+    return replace(
+        small,
+        dataset=lambda data, seed: Views(photographs(data), seed),
+        batch_size=BATCH,
+        options={**small.options, "schedule": _schedule},
+    )
+
+
 RECIPES = (
-    _recipe("reflection", SHIPPED, STEPS, mixed_blend, side=PANE, batch_size=4),
+    _shipped(_recipe("reflection", SHIPPED, STEPS, mixed_blend)),
     _recipe("reflection-small", SMALL, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-naive", SMALL, SMALL_STEPS, naive_blend),
     _recipe("reflection-icnn", SINGLE, SMALL_STEPS, ceilnet_blend),
