@@ -162,9 +162,8 @@ def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
         for name, share in SHARES.items():
             net = _begun().to(memory_format=torch.channels_last)
             short = f"{name.replace(' ', '-')}-run{run}"
-            history = trainer(short, net, partial(_distilled, share=share), _frames(None, run), seed=run, **options)
-            found = _measure(_settled(net.train(), None).eval(), None)
-            figures["runs"][name].append({**found, "seconds": history.seconds})
+            trainer(short, net, partial(_distilled, share=share), _frames(None, run), seed=run, **options)
+            figures["runs"][name].append(_measure(_settled(net.train(), None).eval(), None))
     return figures
 
 
