@@ -91,6 +91,7 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
 _recipe: Any = partial(
     Recipe,
     task="segmentation",
+    dataset=_frames,
     evaluate=_measure,
     batch_size=8,
     lr=4e-3,
@@ -100,6 +101,7 @@ _recipe: Any = partial(
 )
 _MEASURED = "measured on the 101 validation frames at 360x480"
 _OPTIONS = {"weight_decay": 0.01, "warmup": 100, "workers": 1}
+_student: Any = partial(_recipe, loss=_distilled, finish=_settled, options={**_OPTIONS, "precision": "bf16-mixed"})
 
 RECIPES = (
     _recipe(
@@ -117,35 +119,26 @@ RECIPES = (
             "dropout": 0.1,
         },
         loss=_loss,
-        dataset=_frames,
         steps=2400,
         data=f"CamVid, 367 training frames; {_MEASURED}",
         options=_OPTIONS,
     ),
-    _recipe(
+    _student(
         name="segnet-camvid",
         chapter="fcn",
         net=SegNet,
         arguments={"num_classes": len(streets.CLASSES), "widths": (16, 32, 64, 64, 64), "convs": (1, 2, 2, 2, 2)},
-        loss=_distilled,
-        dataset=_frames,
-        finish=_settled,
         steps=4500,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
-        options={**_OPTIONS, "precision": "bf16-mixed"},
     ),
-    _recipe(
+    _student(
         name="enet-camvid",
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
         learner=_begun,
-        loss=_distilled,
-        dataset=_frames,
-        finish=_settled,
         steps=4000,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; first weights of {START}; {_MEASURED}",
-        options={**_OPTIONS, "precision": "bf16-mixed"},
     ),
 )
 
