@@ -109,13 +109,48 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     assert not net.training
 
 
-def test_one_who_says_what_the_teacher_says_learns_from_labels_alone(data):
-    images, labels = (part[None] for part in recipes.find("enet-camvid").dataset(data, 0)[0])
-    teacher = camvid._teacher(torch.device("cpu"))
-    terms = camvid._distilled(teacher, (images, labels))
-    assert terms["soft targets"].item() == pytest.approx(0, abs=1e-6)
-    assert terms["labels"].item() == pytest.approx((1 - camvid.SHARE) * camvid._loss(teacher, (images, labels)).item())
-    assert terms["intersection over union"].item() == pytest.approx(soft_iu_loss(teacher(images), labels).item())
+def test_one_who_says_what_the_teacher_says_learns_from_labels_alone():
+    torch.manual_seed(0)
+    scores, labels = torch.randn(2, 11, 6, 8), torch.randint(11, (2, 6, 8))
+    images = torch.zeros(2, 3, 6, 8)
+    alone = camvid._loss(lambda _: scores, (images, labels))
+    assert alone.keys() == {"labels", "intersection over union"}
+    assert alone["intersection over union"].item() == pytest.approx(soft_iu_loss(scores, labels).item())
+    terms = camvid._loss(lambda _: scores, (images, labels, scores.softmax(1)))
+    assert terms["soft targets"].item() == pytest.approx(0, abs=1e-4)
+    assert terms["labels"].item() == pytest.approx((1 - camvid.SHARE) * alone["labels"].item())
+
+
+def test_pixels_without_an_opinion_do_not_count():
+    torch.manual_seed(0)
+    scores, labels, opinion = torch.randn(1, 11, 6, 8), torch.randint(11, (1, 6, 8)), torch.rand(1, 11, 6, 8).softmax(1)
+    images = torch.zeros(1, 3, 6, 8)
+    left = camvid._loss(lambda _: scores[..., :4], (images, labels[..., :4], opinion[..., :4]))["soft targets"]
+    opinion[..., 4:] = 0
+    assert camvid._loss(lambda _: scores, (images, labels, opinion))["soft targets"].item() == pytest.approx(left.item())
+
+
+def test_opinions_move_with_the_pieces_of_frames(data, monkeypatch):
+    monkeypatch.setattr(camvid, "_opinion", lambda nets, frames: frames)
+    monkeypatch.setattr(camvid.augment, "relight", lambda image, generator: image)
+    camvid._opinions.cache_clear()
+    plain, taught = camvid._frames(data, 3), camvid._taught(data, 3)
+    for i in range(6):
+        image, labels, opinion = taught[i]
+        assert torch.equal(image, plain[i][0]) and torch.equal(labels, plain[i][1])
+        assert torch.allclose(opinion, image, atol=1e-3)  # kept in float16
+    camvid._opinions.cache_clear()
+
+
+def test_the_opinion_on_a_mirror_image_is_mirrored():
+    torch.manual_seed(0)
+    nets = torch.nn.ModuleList(zoo.load(name) for name in camvid.STRONGEST)
+    frame = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode():
+        opinion, mirrored = camvid._opinion(nets, frame), camvid._opinion(nets, frame.flip(-1))
+    assert opinion.shape == (1, 11, 24, 32)
+    assert torch.allclose(opinion.sum(1), torch.ones(1, 24, 32), atol=1e-4)
+    assert torch.allclose(mirrored, opinion.flip(-1), atol=1e-4)
 
 
 def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch):
@@ -125,8 +160,8 @@ def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch
 
     def trainer(name, net, loss, dataset, **options):
         asked.append(name)
-        images, labels = (part[None] for part in dataset[0])
-        assert ("soft targets" in loss(net, (images, labels))) == ("soft" in name)
+        terms = loss(net, [part[None] for part in dataset[0]])
+        assert ("soft targets" in terms) == ("soft" in name)
         return fit(net, loss, dataset, progress=False, **{**options, "workers": 0, "batch_size": 2})
 
     figures = camvid._compare(trainer, 4)
@@ -139,9 +174,10 @@ def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch
 def test_rare_classes_weigh_more():
     scores, labels = torch.zeros(1, 11, 1, 2), torch.tensor([[[0, 2]]])
     scores[:, 2] = 1.0  # right for a pole, wrong for the sky
+    found = camvid._loss(lambda _: scores, (torch.zeros(1, 3, 1, 2), labels))["labels"].item()
     sky = math.log(10 + math.e)
     a, b = camvid.WEIGHTS[0], camvid.WEIGHTS[2]
-    assert camvid._labels_loss(scores, labels).item() == pytest.approx((a * sky + b * (sky - 1)) / (a + b), abs=1e-5)
+    assert found == pytest.approx((a * sky + b * (sky - 1)) / (a + b), abs=1e-5)
 
 
 def test_two_processes_end_where_one_does(data, tmp_path):

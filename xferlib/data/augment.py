@@ -43,8 +43,8 @@ def scaled_crop(
 
     Parameters
     ----------
-    image : Tensor, shape (3, H, W)
-        RGB in [0, 1].
+    image : Tensor, shape (C, H, W)
+        RGB in [0, 1], perhaps with further layers such as probabilities.
     labels : Tensor, shape (H, W)
         Classes, int64.
     size : tuple of int
@@ -56,7 +56,7 @@ def scaled_crop(
 
     Returns
     -------
-    Tensor, shape (3, *size)
+    Tensor, shape (C, *size)
         The window of the image.
     Tensor, shape size
         The window of the labels.
@@ -89,8 +89,8 @@ def flip(image: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, T
 
     Parameters
     ----------
-    image : Tensor, shape (3, H, W)
-        RGB in [0, 1].
+    image : Tensor, shape (C, H, W)
+        RGB in [0, 1], perhaps with further layers.
     labels : Tensor, shape (H, W)
         Classes.
     generator : Generator
@@ -98,7 +98,7 @@ def flip(image: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, T
 
     Returns
     -------
-    Tensor, shape (3, H, W)
+    Tensor, shape (C, H, W)
         The image.
     Tensor, shape (H, W)
         The labels.
