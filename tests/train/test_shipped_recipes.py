@@ -127,11 +127,13 @@ def test_pixels_without_an_opinion_do_not_count():
     images = torch.zeros(1, 3, 6, 8)
     left = camvid._loss(lambda _: scores[..., :4], (images, labels[..., :4], opinion[..., :4]))["soft targets"]
     opinion[..., 4:] = 0
-    assert camvid._loss(lambda _: scores, (images, labels, opinion))["soft targets"].item() == pytest.approx(left.item())
+    assert camvid._loss(lambda _: scores, (images, labels, opinion))["soft targets"].item() == pytest.approx(
+        left.item()
+    )
 
 
 def test_opinions_move_with_the_pieces_of_frames(data, monkeypatch):
-    monkeypatch.setattr(camvid, "_opinion", lambda nets, frames: frames)
+    monkeypatch.setattr(camvid, "_opinion", lambda teacher, frames: frames)
     monkeypatch.setattr(camvid.augment, "relight", lambda image, generator: image)
     camvid._opinions.cache_clear()
     plain, taught = camvid._frames(data, 3), camvid._taught(data, 3)
@@ -144,10 +146,9 @@ def test_opinions_move_with_the_pieces_of_frames(data, monkeypatch):
 
 def test_the_opinion_on_a_mirror_image_is_mirrored():
     torch.manual_seed(0)
-    nets = torch.nn.ModuleList(zoo.load(name) for name in camvid.STRONGEST)
-    frame = torch.rand(1, 3, 48, 64)
+    teacher, frame = zoo.load(camvid.TEACHER), torch.rand(1, 3, 48, 64)
     with torch.inference_mode():
-        opinion, mirrored = camvid._opinion(nets, frame), camvid._opinion(nets, frame.flip(-1))
+        opinion, mirrored = camvid._opinion(teacher, frame), camvid._opinion(teacher, frame.flip(-1))
     assert opinion.shape == (1, 11, 24, 32)
     assert torch.allclose(opinion.sum(1), torch.ones(1, 24, 32), atol=1e-4)
     assert torch.allclose(mirrored, opinion.flip(-1), atol=1e-4)

@@ -30,7 +30,7 @@ CROP, SCALES = (192, 256), (0.5, 1.1)
 WEIGHTS = (0.96, 0.84, 2.34, 0.74, 1.59, 1.19, 2.27, 2.29, 1.45, 2.49, 2.68)
 TEACHER, START = "fcn8s-camvid", "enet-streets"
 SHARE, LEAST = 0.5, 1e-3
-"""Weight of the teachers' opinion beside that of the labels, and the least probability that they give."""
+"""Weight of the teacher's opinion beside that of the labels, and the least probability that it gives."""
 
 
 def _root(data: Path | None) -> Path | None:
@@ -50,21 +50,20 @@ def _frames(data: Path | None, seed: int) -> Dataset:
     return train.shuffled(CamVid(_root(data), "train"), seed, _augmented)
 
 
-def _taught(data: Path | None, seed: int, teachers: tuple[str, ...] = (TEACHER,)) -> Dataset:
-    return train.shuffled(_opinions(data, teachers), seed, _augmented)
+def _taught(data: Path | None, seed: int) -> Dataset:
+    return train.shuffled(_opinions(data), seed, _augmented)
 
 
 @lru_cache(maxsize=1)
-def _opinions(data: Path | None, teachers: tuple[str, ...]) -> Dataset:
-    """Let the teachers see whole frames, once, and keep their mean probabilities at half the size."""
-    nets = nn.ModuleList(zoo.load(name) for name in teachers)
-    return Cached(CamVid(_root(data), "train"), nets, _opinion, batch_size=1)
+def _opinions(data: Path | None) -> Dataset:
+    """Let the teacher see whole frames, once, and keep its probabilities at half the size."""
+    return Cached(CamVid(_root(data), "train"), zoo.load(TEACHER), _opinion, batch_size=1)
 
 
-def _opinion(nets: nn.Module, frames: Tensor) -> Tensor:
-    """Average over nets, and over a frame and its mirror image."""
-    seen = [average_views(lambda view, net=net: net(view[None])[0].softmax(0), frames[0], 2) for net in nets]
-    return avg_pool2d(torch.stack(seen).mean(0)[None], 2)
+def _opinion(teacher: nn.Module, frames: Tensor) -> Tensor:
+    """Average over a frame and its mirror image."""
+    seen = average_views(lambda view: teacher(view[None])[0].softmax(0), frames[0], 2)
+    return avg_pool2d(seen[None], 2)
 
 
 def _begun() -> nn.Module:
@@ -72,7 +71,7 @@ def _begun() -> nn.Module:
 
 
 def _loss(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Learn from the labels, and where the batch has it, from the teachers' opinion on every pixel, void ones too."""
+    """Learn from the labels, and where the batch has it, from the teacher's opinion on every pixel, void ones too."""
     images, labels, *opinion = batch
     scores = net(images).contiguous()  # with the classes outermost the losses take half the time
     weights = torch.tensor(WEIGHTS, device=scores.device)
@@ -152,12 +151,10 @@ RECIPES = (
     ),
 )
 
-# What teachers' opinions are worth: ENet with and without them, from the same weights, with the same pieces of frames.
+# What the teacher's opinion is worth: ENet with and without it, from the same weights, with the same pieces of frames.
 
 STEPS, RUNS = 1200, 3
-STRONGEST = (TEACHER, "enet-camvid")
-"""The mean of these is better than each."""
-WAYS = {"labels": _frames, "labels and soft targets": partial(_taught, teachers=STRONGEST)}
+WAYS = {"labels": _frames, "labels and soft targets": _taught}
 
 
 def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
@@ -176,7 +173,7 @@ STUDIES = (
         name="camvid-distilled",
         chapter="distillation",
         measure=_compare,
-        data=f"CamVid, 367 training frames, {STEPS} steps of 8 in each way, taught by {' and '.join(STRONGEST)}; "
+        data=f"CamVid, 367 training frames, {STEPS} steps of 8 in each way, taught by {TEACHER}; "
         f"{_MEASURED}; {RUNS} seeds",
     ),
 )
