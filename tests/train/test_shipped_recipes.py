@@ -154,6 +154,18 @@ def test_the_opinion_on_a_mirror_image_is_mirrored():
     assert torch.allclose(mirrored, opinion.flip(-1), atol=1e-4)
 
 
+def test_one_who_looks_where_the_teacher_looks_learns_from_labels_alone():
+    torch.manual_seed(0)
+    scores, labels, images = torch.randn(2, 11, 32, 48), torch.randint(11, (2, 32, 48)), torch.rand(2, 3, 32, 48)
+    with torch.no_grad():
+        looks = list(camvid._backbone(images.device)(images, ("pool2", "pool3")).values())
+    terms = camvid._attentive(lambda _: (scores, [2 * look for look in looks]), (images, labels))
+    assert terms.pop("attention").item() == pytest.approx(0, abs=1e-6)
+    assert terms == camvid._loss(lambda _: scores, (images, labels))
+    elsewhere = [look.flip(-1) for look in looks]
+    assert camvid._attentive(lambda _: (scores, elsewhere), (images, labels))["attention"].item() > 0.1
+
+
 def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch):
     monkeypatch.setenv("XFERLIB_DATA", str(data))
     monkeypatch.setattr(camvid, "STEPS", 2)
@@ -162,13 +174,13 @@ def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch
     def trainer(name, net, loss, dataset, **options):
         asked.append(name)
         terms = loss(net, [part[None] for part in dataset[0]])
-        assert ("soft targets" in terms) == ("soft" in name)
+        assert ("attention" in terms) == ("attention" in name)
         return fit(net, loss, dataset, progress=False, **{**options, "workers": 0, "batch_size": 2})
 
     figures = camvid._compare(trainer, 4)
-    assert asked[:3] == ["labels-run4", "labels-and-soft-targets-run4", "labels-run5"]
+    assert asked[:3] == ["labels-run4", "labels-and-attention-run4", "labels-run5"]
     runs = figures["runs"]
-    assert {name: len(runs[name]) for name in runs} == {"labels": 3, "labels and soft targets": 3}
+    assert {name: len(runs[name]) for name in runs} == {"labels": 3, "labels and attention": 3}
     assert all(0 <= run["mean IU"] <= 1 for each in runs.values() for run in each)
 
 
