@@ -12,7 +12,7 @@ from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
-from xferlib.train.recipes.reflection import BATCH, EARLY, PANE, SIDE, STEPS, Panes, Views, mixed_blend
+from xferlib.train.recipes.reflection import BATCH, EARLY, LATE, PANE, SIDE, STEPS, Panes, Views, mixed_blend
 
 RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
 
@@ -149,6 +149,7 @@ def test_a_view_without_a_border_is_cut_out_of_a_larger_pane(monkeypatch, border
 
 def test_hardly_blurred_reflections_are_a_share_of_the_varied_ones(monkeypatch):
     seen = []
+    monkeypatch.setattr(reflection, "SPOTLESS", 0.0)
     monkeypatch.setattr(reflection, "mixed_blend", lambda *layers: seen.append(None))
     monkeypatch.setattr(reflection, "ceilnet_blend", lambda *layers, sigma, strength: seen.append((sigma, strength)))
     generator = torch.Generator().manual_seed(0)
@@ -286,13 +287,25 @@ def test_the_small_nets_differ_in_one_thing_each():
     assert layers.loss is reflection.layers_loss
 
 
-def test_the_learning_rate_goes_down_twice():
+def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):
+    seen = []
+    monkeypatch.setattr(reflection, "SHARP", 0.0)
+    monkeypatch.setattr(reflection, "mixed_blend", lambda *layers: seen.append(1.0))
+    monkeypatch.setattr(reflection, "ceilnet_blend", lambda *layers, strength: seen.append(strength))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        reflection.varied_blend(*torch.rand(2, 3, 2, 2), generator)
+    assert set(seen) == {0.0, 1.0}
+    assert seen.count(0.0) / len(seen) == pytest.approx(reflection.SPOTLESS, abs=0.02)
+
+
+def test_the_learning_rate_goes_down_three_times():
     rates = [reflection._schedule(step / STEPS) for step in range(STEPS)]
     assert rates[0] == 1 and rates[EARLY - 1] < 1e-4 > rates[-1]
     assert rates[EARLY // 2] == pytest.approx(0.5, abs=1e-3)
-    late = rates[EARLY:]
-    assert late[0] < 0.01 and max(late) == pytest.approx(reflection.AGAIN, rel=0.01)
-    assert late[len(late) // 2] == pytest.approx(reflection.AGAIN / 2, rel=1e-3)
+    for late in (rates[EARLY:LATE], rates[LATE:]):
+        assert late[0] < 0.01 and max(late) == pytest.approx(reflection.AGAIN, rel=0.01)
+        assert late[len(late) // 2] == pytest.approx(reflection.AGAIN / 2, rel=1e-3) and late[-1] < 1e-4
 
 
 def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):

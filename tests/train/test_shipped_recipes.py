@@ -166,18 +166,22 @@ def test_one_who_looks_where_the_teacher_looks_learns_from_labels_alone():
     assert camvid._attentive(lambda _: (scores, elsewhere), (images, labels))["attention"].item() > 0.1
 
 
-def test_the_two_ways_of_the_study_differ_by_the_teacher_alone(data, monkeypatch):
+@pytest.mark.parametrize("study", camvid.STUDIES, ids=lambda study: study.name)
+def test_the_two_ways_of_a_study_differ_by_the_teacher_alone(study, data, monkeypatch):
     monkeypatch.setenv("XFERLIB_DATA", str(data))
     monkeypatch.setattr(camvid, "STEPS", 2)
-    asked = []
+    asked, begun = [], []
 
     def trainer(name, net, loss, dataset, **options):
         asked.append(name)
+        begun.append(torch.cat([value.detach().flatten() for value in net.parameters()]))
         terms = loss(net, [part[None] for part in dataset[0]])
         assert ("attention" in terms) == ("attention" in name)
         return fit(net, loss, dataset, progress=False, **{**options, "workers": 0, "batch_size": 2})
 
-    figures = camvid._compare(trainer, 4)
+    figures = study.measure(trainer, 4)
+    assert all(torch.equal(*pair) for pair in zip(begun[::2], begun[1::2], strict=True))
+    assert torch.equal(begun[0], begun[2]) == (study.name == "camvid-distilled")
     assert asked[:3] == ["labels-run4", "labels-and-attention-run4", "labels-run5"]
     runs = figures["runs"]
     assert {name: len(runs[name]) for name in runs} == {"labels": 3, "labels and attention": 3}

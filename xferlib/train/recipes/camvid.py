@@ -1,6 +1,6 @@
 """FCN-8s, and SegNet and ENet that learn from it, on the real street frames of CamVid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ def _opinion(teacher: nn.Module, frames: Tensor) -> Tensor:
 
 def _begun() -> nn.Module:
     return zoo.load(START, fast=False).train()
+
+
+def _watched() -> nn.Module:
+    return Watched(_begun(), LAYERS)
 
 
 def _loss(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -163,15 +167,16 @@ RECIPES = (
         steps=4500,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
     ),
-    # Its shipped file had a weaker FCN-8s as its teacher, of 56 % mean IU, which saw the same pieces of frames.
-    _student(
+    _recipe(
         name="enet-camvid",
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
-        learner=_begun,
-        steps=4000,
-        data=f"CamVid, 367 training frames, and what {TEACHER} says of them; first weights of {START}; {_MEASURED}",
+        learner=_watched,
+        loss=_attentive,
+        finish=lambda learner, data: _settled(learner.net, data),
+        steps=4500,
+        data=f"CamVid, 367 training frames, and where {TEACHER} looks in them; first weights of {START}; {_MEASURED}",
     ),
 )
 
@@ -182,24 +187,35 @@ STEPS, RUNS = 1200, 3
 WAYS = {"labels": _loss, "labels and attention": _attentive}
 
 
-def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
+def _anew(run: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run)
+        return ENet(len(streets.CLASSES)).train()
+
+
+def _compare(first: Callable[[int], nn.Module], trainer: Trainer, seed: int) -> Mapping[str, Any]:
     figures: dict[str, Any] = {"steps": STEPS, "runs": {name: [] for name in WAYS}}
     options = {**_OPTIONS, "warmup": 50, "batch_size": 8, "lr": 4e-3, "steps": STEPS}
     for run in range(seed, seed + RUNS):
         for name, loss in WAYS.items():
-            net = _begun().to(memory_format=torch.channels_last)
+            net = first(run).to(memory_format=torch.channels_last)
             learner = Watched(net, LAYERS) if loss is _attentive else net
             trainer(f"{name.replace(' ', '-')}-run{run}", learner, loss, _frames(None, run), seed=run, **options)
             figures["runs"][name].append(_measure(_settled(net.train(), None).eval(), None))
     return figures
 
 
-STUDIES = (
-    Study(
-        name="camvid-distilled",
+def _study(name: str, first: Callable[[int], nn.Module], weights: str) -> Study:
+    return Study(
+        name=name,
         chapter="distillation",
-        measure=_compare,
-        data=f"CamVid, 367 training frames, {STEPS} steps of 8 in each way, taught by {TEACHER}; "
+        measure=lambda trainer, seed: _compare(first, trainer, seed),
+        data=f"CamVid, 367 training frames, {STEPS} steps of 8 in each way, {weights}, taught by {TEACHER}; "
         f"{_MEASURED}; {RUNS} seeds",
-    ),
+    )
+
+
+STUDIES = (
+    _study("camvid-distilled", lambda run: _begun(), f"first weights of {START}"),
+    _study("camvid-distilled-anew", _anew, "random first weights"),
 )

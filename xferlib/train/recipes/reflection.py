@@ -38,9 +38,10 @@ WEAK, LIGHT, CLEAN = 0.15, 0.1, 0.04
 """Shares of `mixed_blend` with a weakened reflection, of those made in light as Zhang et al. do, and without any."""
 SHORT, LONG, UPRIGHT = (144, 304), (192, 456), 0.25
 """Late views have a shorter and a longer side between these, in pixels; such a share of the batches is upright."""
-VARIED, SHARP, BORDERLESS = 0.5, 0.12, 0.2
-"""The share of late views that are not just as Fan et al. make them. Of these, the shares of those with a reflection
-that is hardly blurred, and of those cut out of a larger pane, whose reflection does not end at their border."""
+VARIED, SPOTLESS, SHARP, BORDERLESS = 0.5, 0.12, 0.12, 0.2
+"""The share of late views that are not just as Fan et al. make them. Of these, the share without a reflection; of the
+rest, those with one that is hardly blurred; and of all, those cut out of a larger pane, whose reflection does not end
+at their border."""
 SHARP_SIGMAS, MARGIN, RELIT = (0.3, 2.0), 8, 0.15
 LARGE = (282, 450)
 """The commonest size of the triples; it is no multiple of a net's stride."""
@@ -83,7 +84,7 @@ def mixed_blend(background: Tensor, reflection: Tensor, generator: Generator) ->
 
 def varied_blend(background: Tensor, reflection: Tensor, generator: Generator) -> Blend:
     """
-    Add a reflection as `mixed_blend` does, now and then one that is hardly blurred.
+    Add a reflection as `mixed_blend` does, now and then one that is hardly blurred, and more often none.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ def varied_blend(background: Tensor, reflection: Tensor, generator: Generator) -
     Blend
         The picture and its layers.
     """
+    if augment.uniform(0, 1, generator) < SPOTLESS:
+        return ceilnet_blend(background, reflection, generator, strength=0.0)
     if augment.uniform(0, 1, generator) >= SHARP:
         return mixed_blend(background, reflection, generator)
     sigma, strength = augment.uniform(*SHARP_SIGMAS, generator), augment.uniform(0, 1, generator)
@@ -382,24 +385,26 @@ def _recipe(
 
 
 SMALL_STEPS = 900
-EARLY, STEPS, BATCH = 9000, 15500, 4
-"""Batches of `Panes` that the shipped net sees first, all batches, and the pictures of each."""
+EARLY, LATE, STEPS, BATCH = 9000, 15500, 25500, 4
+"""Batches of `Panes` that the shipped net sees first, those before the rate rises a last time, all batches, and the
+pictures of each."""
 AGAIN = 2 / 3
-"""The learning rate of the late batches begins with such a share of that of the early ones."""
+"""The learning rate of the late batches begins with such a share of that of the early ones, both times."""
 
 
 def _schedule(fraction: float) -> float:
-    """Go down to 0 with the early batches, and once more with the late ones."""
+    """Go down to 0 with the early batches, and twice more with the late ones."""
     step = fraction * STEPS
     if step < EARLY:
         return cosine(step / EARLY)
-    late = step - EARLY
-    return AGAIN * min(1, (late + 1) / 200) * cosine(late / (STEPS - EARLY))
+    start, end = (EARLY, LATE) if step < LATE else (LATE, STEPS)
+    return AGAIN * min(1, (step - start + 1) / 200) * cosine((step - start) / (end - start))
 
 
 def _shipped(small: Recipe) -> Recipe:
-    # The shipped file was made in two runs: the late batches began with an optimiser without memory, and with the
-    # weights of the early ones in float16.
+    # The shipped file was made in three runs: each began with an optimiser without memory, and with the weights of the
+    # one before in float16. The second had hardly any picture without a reflection. The first half of the third had the
+    # learning rate of a run half as long again.
     return replace(
         small,
         dataset=lambda data, seed: Views(photographs(data), seed),
