@@ -73,8 +73,8 @@ def _begun() -> nn.Module:
     return zoo.load(START, fast=False).train()
 
 
-def _watched() -> nn.Module:
-    return Watched(_begun(), LAYERS)
+def _watched(net: nn.Module) -> nn.Module:
+    return Watched(net, LAYERS)
 
 
 def _loss(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -139,7 +139,6 @@ _recipe: Any = partial(
     terms="academic use; cite Brostow et al. 2008, 2009 and the SegNet tutorial's split",
 )
 _MEASURED = "measured on the 101 validation frames at 360x480"
-_student: Any = partial(_recipe, dataset=_taught)
 
 RECIPES = (
     _recipe(
@@ -159,10 +158,11 @@ RECIPES = (
         steps=4500,
         data=f"CamVid, 367 training frames; {_MEASURED}",
     ),
-    _student(
+    _recipe(
         name="segnet-camvid",
         chapter="fcn",
         net=SegNet,
+        dataset=_taught,
         arguments={"num_classes": len(streets.CLASSES), "widths": (16, 32, 64, 64, 64), "convs": (1, 2, 2, 2, 2)},
         steps=4500,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
@@ -172,7 +172,7 @@ RECIPES = (
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
-        learner=_watched,
+        learner=lambda: _watched(_begun()),
         loss=_attentive,
         finish=lambda learner, data: _settled(learner.net, data),
         steps=4500,
@@ -184,7 +184,8 @@ RECIPES = (
 # pieces of frames.
 
 STEPS, RUNS = 1200, 3
-WAYS = {"labels": _loss, "labels and attention": _attentive}
+WAYS = {"labels": (_loss, lambda net: net), "labels and attention": (_attentive, _watched)}
+"""For each way its loss, and what makes of ENet the module that learns."""
 
 
 def _anew(run: int) -> nn.Module:
@@ -197,10 +198,9 @@ def _compare(first: Callable[[int], nn.Module], trainer: Trainer, seed: int) -> 
     figures: dict[str, Any] = {"steps": STEPS, "runs": {name: [] for name in WAYS}}
     options = {**_OPTIONS, "warmup": 50, "batch_size": 8, "lr": 4e-3, "steps": STEPS}
     for run in range(seed, seed + RUNS):
-        for name, loss in WAYS.items():
+        for name, (loss, learner) in WAYS.items():
             net = first(run).to(memory_format=torch.channels_last)
-            learner = Watched(net, LAYERS) if loss is _attentive else net
-            trainer(f"{name.replace(' ', '-')}-run{run}", learner, loss, _frames(None, run), seed=run, **options)
+            trainer(f"{name.replace(' ', '-')}-run{run}", learner(net), loss, _frames(None, run), seed=run, **options)
             figures["runs"][name].append(_measure(_settled(net.train(), None).eval(), None))
     return figures
 
