@@ -166,6 +166,28 @@ def test_one_who_looks_where_the_teacher_looks_learns_from_labels_alone():
     assert camvid._attentive(lambda _: (scores, elsewhere), (images, labels))["attention"].item() > 0.1
 
 
+@pytest.mark.parametrize("name", ["enet-camvid", "segnet-camvid"])
+def test_teacher_and_learner_are_compared_where_their_layers_have_one_size(name):
+    recipe = next(recipe for recipe in camvid.RECIPES if recipe.name == name)
+    learner, images = recipe.learner(), torch.rand(2, 3, 64, 96)
+    assert isinstance(learner.net, recipe.net) and recipe.loss is camvid._attentive
+    scores, layers = learner(images)
+    theirs = camvid._backbone(images.device)(images, camvid.LOOKS).values()
+    assert scores.shape == (2, 11, 64, 96)
+    for looks in (layers, theirs):
+        assert [look.shape[2:] for look in looks] == [(16, 24), (8, 12)]
+
+
+def test_the_nets_that_segnet_is_compared_with_differ_by_the_teacher_alone():
+    shipped, *others = (recipe for recipe in camvid.RECIPES if recipe.name.startswith("segnet-camvid"))
+    assert [other.name for other in others] == ["segnet-camvid-labels", "segnet-camvid-soft"]
+    for other in others:
+        assert other.learner is None and other.loss is camvid._loss
+        kept = {"name": "", "chapter": "", "data": "", "loss": None, "dataset": None, "learner": None, "finish": None}
+        assert replace(other, **kept) == replace(shipped, **kept)
+    assert others[0].dataset is camvid._frames and others[1].dataset is camvid._taught
+
+
 @pytest.mark.parametrize("study", camvid.STUDIES, ids=lambda study: study.name)
 def test_the_two_ways_of_a_study_differ_by_the_teacher_alone(study, data, monkeypatch):
     monkeypatch.setenv("XFERLIB_DATA", str(data))

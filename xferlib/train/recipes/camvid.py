@@ -1,4 +1,9 @@
-"""FCN-8s, and SegNet and ENet that learn from it, on the real street frames of CamVid."""
+"""
+FCN-8s, and SegNet and ENet that are shown where it looks, on the real street frames of CamVid.
+
+For comparison SegNet also learns from labels alone, and from what FCN-8s says of every pixel; of these two nets only
+the figures are kept.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -32,8 +37,10 @@ WEIGHTS = (0.96, 0.84, 2.34, 0.74, 1.59, 1.19, 2.27, 2.29, 1.45, 2.49, 2.68)
 TEACHER, START = "fcn8s-camvid", "enet-streets"
 SHARE, LEAST = 0.5, 1e-3
 """Weight of the teacher's opinion beside that of the labels, and the least probability that it gives."""
-LAYERS = {"bottleneck1_4": "pool2", "bottleneck3_7": "pool3"}
-"""Where ENet's attention is compared with the teacher's: at strides 4 and 8."""
+LOOKS = ("pool2", "pool3")
+"""The teacher's layers with which attention is compared, of strides 4 and 8."""
+LAYERS = {ENet: ("bottleneck1_4", "bottleneck3_7"), SegNet: ("encoder.2", "encoder.3")}
+"""The learner's layers of these strides."""
 
 
 def _root(data: Path | None) -> Path | None:
@@ -74,7 +81,7 @@ def _begun() -> nn.Module:
 
 
 def _watched(net: nn.Module) -> nn.Module:
-    return Watched(net, LAYERS)
+    return Watched(net, LAYERS[type(net)])
 
 
 def _loss(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -102,7 +109,7 @@ def _attentive(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
     images, labels = batch
     scores, layers = net(images)
     with torch.no_grad():
-        theirs = _backbone(images.device)(images, LAYERS.values())
+        theirs = _backbone(images.device)(images, LOOKS)
     distances = [attention_transfer(*pair) for pair in zip(layers, theirs.values(), strict=True)]
     return {**_labels_loss(scores, labels), "attention": torch.stack(distances).sum()}
 
@@ -138,7 +145,9 @@ _recipe: Any = partial(
     options=_OPTIONS,
     terms="academic use; cite Brostow et al. 2008, 2009 and the SegNet tutorial's split",
 )
+_shown: Any = partial(_recipe, loss=_attentive, finish=lambda learner, data: _settled(learner.net, data))
 _MEASURED = "measured on the 101 validation frames at 360x480"
+_SEGNET: Any = {"num_classes": len(streets.CLASSES), "widths": (16, 32, 64, 64, 64), "convs": (1, 2, 2, 2, 2)}
 
 RECIPES = (
     _recipe(
@@ -158,23 +167,38 @@ RECIPES = (
         steps=4500,
         data=f"CamVid, 367 training frames; {_MEASURED}",
     ),
-    _recipe(
+    _shown(
         name="segnet-camvid",
         chapter="fcn",
         net=SegNet,
+        arguments=_SEGNET,
+        learner=lambda: _watched(SegNet(**_SEGNET)),
+        steps=4500,
+        data=f"CamVid, 367 training frames, and where {TEACHER} looks in them; {_MEASURED}",
+    ),
+    _recipe(
+        name="segnet-camvid-labels",
+        chapter="distillation",
+        net=SegNet,
+        arguments=_SEGNET,
+        steps=4500,
+        data=f"CamVid, 367 training frames; {_MEASURED}",
+    ),
+    _recipe(
+        name="segnet-camvid-soft",
+        chapter="distillation",
+        net=SegNet,
         dataset=_taught,
-        arguments={"num_classes": len(streets.CLASSES), "widths": (16, 32, 64, 64, 64), "convs": (1, 2, 2, 2, 2)},
+        arguments=_SEGNET,
         steps=4500,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
     ),
-    _recipe(
+    _shown(
         name="enet-camvid",
         chapter="enet",
         net=ENet,
         arguments={"num_classes": len(streets.CLASSES)},
         learner=lambda: _watched(_begun()),
-        loss=_attentive,
-        finish=lambda learner, data: _settled(learner.net, data),
         steps=4500,
         data=f"CamVid, 367 training frames, and where {TEACHER} looks in them; first weights of {START}; {_MEASURED}",
     ),
