@@ -1,5 +1,7 @@
 """CEILNet: the layers of its paper, any size, how far it sees, and which parts it has."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -96,7 +98,9 @@ def test_without_edges_no_edge_is_computed():
 
 
 @pytest.mark.parametrize("interpolate", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}, {"fine_blocks": (1, 2)}]
+)
 def test_nothing_beyond_the_halo_matters(changes, interpolate):
     seeing = busy(net(**changes, interpolate=interpolate)).double()
     side = 2 * seeing.halo + 3 * seeing.stride
@@ -128,6 +132,18 @@ def test_tiles_of_a_picture_are_restored_as_the_whole(changes):
     found = apply_tiled(tiled, image, 2 * tiled.halo + 20, halo=tiled.halo, stride=tiled.stride)
     whole = tiled(image[None])[0]
     torch.testing.assert_close(found, whole, atol=1e-5 * whole.abs().max().item(), rtol=1e-5)
+
+
+def test_fine_blocks_stand_at_their_scales_of_i_cnn_and_begin_as_the_identity():
+    fine, images = net(fine_blocks=(0, 3)), torch.rand(1, 3, 16, 24)
+    assert [len(blocks) for blocks in fine.i_cnn.fine] == [0, 3]
+    assert not any(len(blocks) for blocks in fine.e_cnn.fine)
+    assert fine.i_cnn.fine[1][0].first[0].out_channels == SLIM["widths"][1]
+    plain = net()
+    for same in (True, False):
+        plain.load_state_dict({name: fine.state_dict()[name] for name in plain.state_dict()})
+        assert torch.equal(fine(images), plain(images)) == same
+        busy(fine)
 
 
 def test_every_weight_learns_and_edges_learn_from_the_picture():
@@ -179,3 +195,6 @@ def test_errors_say_what_is_wrong():
     for wrong in ({"layers": 3}, {"widths": ()}, {"widths": (4, 0)}, {"dilations": (0,)}, {"edge_dilations": (-1,)}):
         with pytest.raises(ValueError, match="expected positive numbers, one width at least, and 1 or 2 layers"):
             net(**wrong)
+    for wrong in ((1, 0, 0), (-1,)):
+        with pytest.raises(ValueError, match=rf"fine_blocks {re.escape(str(wrong))} .* coarsest, 2 at most"):
+            net(fine_blocks=wrong)

@@ -1,5 +1,7 @@
 """The recipes of CEILNet: what they look at, what they ask, and that the small ones differ in one thing each."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
-from xferlib.train.recipes.reflection import BATCH, EARLY, LATE, PANE, SIDE, STEPS, Panes, Views, mixed_blend
+from xferlib.train.recipes.reflection import BATCH, EARLY, PANE, RISES, SIDE, STEPS, Panes, Views, mixed_blend
 
 RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
 
@@ -243,7 +245,9 @@ def test_triples_that_do_not_fit_are_told_apart(data):
     for name in ("", ", fitting triples", ", held back", ", held back, large"):
         for key in ("PSNR", "SSIM"):
             assert figures[f"{key}{name}"] == figures[f"input {key}{name}"]
-    assert figures["PSNR"] != figures["PSNR, fitting triples"]
+    assert figures["PSNR, 8 views"] == figures["PSNR"] != figures["PSNR, fitting triples"]
+    top = reflection.evaluate(lambda images: images * (torch.arange(images.shape[2]) < 4)[:, None], data)
+    assert top["PSNR, 8 views"] > top["PSNR"] + 0.5  # turned back, the darkened half is another one in each view
     with pytest.raises(FileNotFoundError):
         reflection.evaluate(nn.Identity(), None)
 
@@ -303,7 +307,8 @@ def test_the_learning_rate_goes_down_three_times():
     rates = [reflection._schedule(step / STEPS) for step in range(STEPS)]
     assert rates[0] == 1 and rates[EARLY - 1] < 1e-4 > rates[-1]
     assert rates[EARLY // 2] == pytest.approx(0.5, abs=1e-3)
-    for late in (rates[EARLY:LATE], rates[LATE:]):
+    for start, end in pairwise((*RISES, STEPS)):
+        late = rates[start:end]
         assert late[0] < 0.01 and max(late) == pytest.approx(reflection.AGAIN, rel=0.01)
         assert late[len(late) // 2] == pytest.approx(reflection.AGAIN / 2, rel=1e-3) and late[-1] < 1e-4
 

@@ -1,7 +1,7 @@
 """CEILNet: predict the edges of the background first, then the background with their help."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from typing import NamedTuple
 
 import torch
@@ -55,6 +55,8 @@ class CEILNet(nn.Module):
         Whether features on the way down are added on the way up, and the nets predict what to take from their input.
     interpolate : bool
         Whether all that the nets make is interpolated on the way up, and not deconvolved.
+    fine_blocks : sequence of int, optional
+        Residual blocks of I-CNN at each scale but the coarsest, the finest first; by default none.
 
     Attributes
     ----------
@@ -66,7 +68,8 @@ class CEILNet(nn.Module):
     Raises
     ------
     ValueError
-        If the widths or dilations are not positive, or there are neither 1 nor 2 layers.
+        If the widths or dilations are not positive, there are neither 1 nor 2 layers, or fine blocks are negative or
+        more than there are scales for them.
 
     References
     ----------
@@ -90,6 +93,7 @@ class CEILNet(nn.Module):
         norm: bool = True,
         skips: bool = False,
         interpolate: bool = False,
+        fine_blocks: Sequence[int] = (),
     ) -> None:
         super().__init__()
         edge_dilations = tuple(dilations if edge_dilations is None else edge_dilations)
@@ -98,10 +102,15 @@ class CEILNet(nn.Module):
                 f"widths {tuple(widths)}, dilations {tuple(dilations)} and {edge_dilations}, {layers} layers; expected "
                 "positive numbers, one width at least, and 1 or 2 layers"
             )
+        if len(fine_blocks) >= len(widths) or min(fine_blocks, default=0) < 0:
+            raise ValueError(
+                f"fine_blocks {tuple(fine_blocks)} with widths {tuple(widths)}; expected numbers of 0 or more, one "
+                f"for each scale but the coarsest, {len(widths) - 1} at most"
+            )
         self.layers, self.skips = layers, skips
         reads_edges, how = bool(edge_dilations), {"norm": norm, "skips": skips, "interpolate": interpolate}
         self.e_cnn = SubNet(4, 1, widths, edge_dilations, **how) if reads_edges else None
-        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, **how)
+        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, **how, fine_blocks=fine_blocks)
         self.stride = self.i_cnn.stride
         self.halo = self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
 
@@ -184,6 +193,8 @@ class SubNet(nn.Module):
         Whether features on the way down are added on the way up.
     interpolate : bool
         Whether the finest scale is half the map's size, and all goes up by interpolation, not by deconvolution.
+    fine_blocks : sequence of int, optional
+        Residual blocks at each scale but the coarsest, the finest first; by default none.
     """
 
     def __init__(
@@ -196,6 +207,7 @@ class SubNet(nn.Module):
         norm: bool,
         skips: bool,
         interpolate: bool = False,
+        fine_blocks: Sequence[int] = (),
     ) -> None:
         super().__init__()
         scales, up = list(pairwise(widths)), _widen if interpolate else _deconv
@@ -204,18 +216,23 @@ class SubNet(nn.Module):
             *_conv(in_channels, widths[0], norm, stride=self.first), *_conv(widths[0], widths[0], norm)
         )
         self.down = nn.ModuleList(nn.Sequential(*_conv(fine, coarse, norm, stride=2)) for fine, coarse in scales)
+        self.fine = nn.ModuleList(
+            nn.Sequential(*(Block(width, 1, norm) for _ in range(number)))
+            for width, number in zip_longest(widths[:-1], fine_blocks, fillvalue=0)
+        )
         self.blocks = nn.Sequential(*(Block(widths[-1], dilation, norm) for dilation in dilations))
         self.up = nn.ModuleList(nn.Sequential(*up(coarse, fine, norm)) for fine, coarse in reversed(scales))
         self.leave = nn.Sequential(*_conv(widths[0], widths[0], norm), nn.Conv2d(widths[0], out_channels, 1))
         self.last = nn.Upsample(scale_factor=2, mode="bilinear") if interpolate else nn.Identity()
         initialise(self)
         if not norm:
-            for block in self.blocks:
+            for block in chain(self.blocks, *self.fine):
                 nn.init.zeros_(block.second[0].weight)  # each block begins as the identity, so that depth does no harm
         if skips:
             nn.init.normal_(self.leave[-1].weight, std=0.01)  # it begins near the picture itself
         stride = 2 ** len(scales)
         halo = 3 + (5 if interpolate else 3) * (stride - 1) + 2 * sum(dilations) * stride
+        halo += 2 * sum(number * 2**scale for scale, number in enumerate(fine_blocks))
         self.stride, self.halo = self.first * stride, self.first * halo + interpolate
 
     def forward(self, x: Tensor) -> Tensor:
@@ -234,7 +251,8 @@ class SubNet(nn.Module):
         """
         x = self.enter(x)
         passed = []
-        for down in self.down:
+        for fine, down in zip(self.fine, self.down, strict=True):
+            x = fine(x)
             passed.append(x)
             x = down(x)
         x = self.blocks(x)
