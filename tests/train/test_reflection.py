@@ -303,7 +303,7 @@ def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):
     assert seen.count(0.0) / len(seen) == pytest.approx(reflection.SPOTLESS, abs=0.02)
 
 
-def test_the_learning_rate_goes_down_three_times():
+def test_the_learning_rate_goes_down_at_first_and_after_each_rise():
     rates = [reflection._schedule(step / STEPS) for step in range(STEPS)]
     assert rates[0] == 1 and rates[EARLY - 1] < 1e-4 > rates[-1]
     assert rates[EARLY // 2] == pytest.approx(0.5, abs=1e-3)

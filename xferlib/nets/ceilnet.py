@@ -80,8 +80,9 @@ class CEILNet(nn.Module):
 
     # Differs from Fan et al. where an argument is not the default. Skips: details need not pass the coarse scale, and a
     # net that predicts nothing gives the picture back. No norm: the statistics of few pictures are noise. Dilated
-    # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost. Interpolation:
-    # a deconvolution leaves stripes, and what is taken away is blurred, so half the size can hold it.
+    # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost. Fine blocks:
+    # what tells two layers apart, such as blur, shows at the finer scales. Interpolation: a deconvolution leaves
+    # stripes, and what is taken away is blurred, so half the size can hold it.
 
     def __init__(
         self,
