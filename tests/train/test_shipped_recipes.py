@@ -1,5 +1,6 @@
 """Each recipe of a shipped net, for two steps: its net, data, loss and measurement fit together."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from xferlib.losses.segmentation import soft_iu_loss
 from xferlib.train import fit, recipes
 from xferlib.train import recipe as recipes_of
 from xferlib.train.recipes import camvid, loss_network, loss_network_worth, streets, unet_cells, unet_isbi
+from xferlib.zoo.manifest import data_folder
 
 RECIPES = list(recipes.every())
 
@@ -61,6 +63,21 @@ def small_tiles(monkeypatch):
     """Tiles as small as the slices in miniature, and few."""
     for name, value in {"TILE": 148, "WHOLE": 148, "TILES": 3}.items():
         monkeypatch.setattr(unet_isbi, name, value)
+
+
+@pytest.mark.parametrize("row", zoo.rows(), ids=lambda row: row.name)
+def test_a_shipped_net_is_the_one_that_its_recipe_makes(row):
+    recipe = recipes.find(row.recipe)
+    for field in ("name", "task", "chapter", "arguments", "classes", "palette", "data", "terms"):
+        assert json.dumps(getattr(row, field)) == json.dumps(getattr(recipe, field)), field
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_record_tells_of_the_recipe_as_it_is(recipe):
+    file = data_folder() / "results" / f"{recipe.name}.json"
+    if file.exists():
+        kept = json.loads(file.read_text("utf-8"))
+        assert (kept["steps"], kept["data"]) == (recipe.steps, recipe.data)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -168,7 +185,7 @@ def test_one_who_looks_where_the_teacher_looks_learns_from_labels_alone():
 
 @pytest.mark.parametrize("name", ["enet-camvid", "segnet-camvid"])
 def test_teacher_and_learner_are_compared_where_their_layers_have_one_size(name):
-    recipe = next(recipe for recipe in camvid.RECIPES if recipe.name == name)
+    recipe = recipes.find(name)
     learner, images = recipe.learner(), torch.rand(2, 3, 64, 96)
     assert isinstance(learner.net, recipe.net) and recipe.loss is camvid._attentive
     scores, layers = learner(images)
@@ -179,8 +196,7 @@ def test_teacher_and_learner_are_compared_where_their_layers_have_one_size(name)
 
 
 def test_the_nets_that_segnet_is_compared_with_differ_by_the_teacher_alone():
-    shipped, *others = (recipe for recipe in camvid.RECIPES if recipe.name.startswith("segnet-camvid"))
-    assert [other.name for other in others] == ["segnet-camvid-labels", "segnet-camvid-soft"]
+    shipped, *others = (recipes.find(f"segnet-camvid{end}") for end in ("", "-labels", "-soft"))
     for other in others:
         assert other.learner is None and other.loss is camvid._loss
         kept = {"name": "", "chapter": "", "data": "", "loss": None, "dataset": None, "learner": None, "finish": None}

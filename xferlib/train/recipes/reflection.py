@@ -416,7 +416,7 @@ def _shipped(small: Recipe) -> Recipe:
     # The shipped file was made in four runs: each began with an optimiser without memory, and with the weights of the
     # one before in float16. The second had no views of `SPOTLESS`. In the third, `CLEAN` was 0.06 and the first half
     # had the learning rate of a run half as long again. The last two had the samples of other seeds. In the first three
-    # the net had a residual block more in I-CNN and three more in E-CNN, all at the coarsest scale, and no others.
+    # the net had no fine blocks, and at the coarsest scale one more in I-CNN and three more in E-CNN.
     return replace(
         small,
         dataset=lambda data, seed: Views(photographs(data), seed),
