@@ -19,6 +19,7 @@ from xferlib.train.recipes import camvid, loss_network, loss_network_worth, stre
 from xferlib.zoo.manifest import data_folder
 
 RECIPES = list(recipes.every())
+RECORDED = {file.stem: file for file in (data_folder() / "results").glob("*.json")}
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +73,10 @@ def test_a_shipped_net_is_the_one_that_its_recipe_makes(row):
         assert json.dumps(getattr(row, field)) == json.dumps(getattr(recipe, field)), field
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r.name in RECORDED], ids=lambda recipe: recipe.name)
 def test_a_record_tells_of_the_recipe_as_it_is(recipe):
-    file = data_folder() / "results" / f"{recipe.name}.json"
-    if file.exists():
-        kept = json.loads(file.read_text("utf-8"))
-        assert (kept["steps"], kept["data"]) == (recipe.steps, recipe.data)
+    kept = json.loads(RECORDED[recipe.name].read_text("utf-8"))
+    assert (kept["steps"], kept["data"]) == (recipe.steps, recipe.data)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
