@@ -40,11 +40,11 @@ class Dark(nn.Module):
 class Halves(Dark):
     """Finds two objects: the left half, and less surely the right; and a third of which it is not sure."""
 
-    def forward(self, x: torch.Tensor) -> list[Instances]:
-        masks = torch.zeros(3, *x.shape[2:], dtype=torch.bool)
+    def detect(self, image: torch.Tensor, views: int) -> Instances:
+        masks = torch.zeros(3, *image.shape[1:], dtype=torch.bool)
         masks[0, :, :2] = masks[1, :, 2:] = masks[2] = True
         scores = torch.tensor([0.9, 0.8, 0.3])
-        return [Instances(boxes_of(masks), torch.ones(3, dtype=torch.int64), masks, scores)]
+        return Instances(boxes_of(masks), torch.ones(3, dtype=torch.int64), masks, scores)
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def shop(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
 
-    def save(name="dark-net", task="segmentation"):
+    def save(name="dark-net", task="segmentation", views=1):
         kind = Halves if task == "instances" else Dark
         zoo.save(
-            kind(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark"), palette="tiny",
+            kind(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark class"), palette="tiny",
             recipe=name, seed=0, data="nothing", terms="our own", result={"mean_iu": 0.75, "other": 1},
-            cost={"seconds": 0, "hardware": "none"}, folder="zoo",
+            cost={"seconds": 0, "hardware": "none"}, views=views, folder="zoo",
         )  # fmt: skip
 
     def picture(name, height=5, width=7):
@@ -128,6 +128,26 @@ def test_overlay_lays_the_labels_over_the_picture(shop):
     colour = torch.from_numpy(PALETTE / 255.0).float()[images.read_labels("out/a.png")].permute(2, 0, 1)
     for side in (slice(0, 14), slice(18, 32)):  # a JPEG smears the colours between them
         torch.testing.assert_close(overlay[..., side], ((image + colour) / 2)[..., side], atol=0.03, rtol=0)
+
+
+def test_how_probable_a_class_is_is_written_in_grey(shop, capsys):
+    image = shop.picture("a.png")
+    assert _apply("a.png", "-o", "out", "--probability", "dark class") == 0
+    assert _written(shop) == ["a-dark-class.png", "a.png"]
+    with Image.open("out/a-dark-class.png") as written:
+        assert written.mode == "L"
+        grey = torch.from_numpy(np.asarray(written) / 255)
+    expected = torch.sigmoid(1 - 2 * image.mean(0))  # of two logits that differ by so much
+    torch.testing.assert_close(grey.float(), expected, atol=0.51 / 255, rtol=0)
+    assert torch.equal(images.read_labels("out/a.png"), (expected > 0.5).long())
+    for name in ("a.png", "a-dark-class.png"):
+        (shop.path / "out" / name).unlink()
+        assert _apply("a.png", "-o", "out", "--probability", "dark class", "--resume") == 0
+        assert _written(shop) == ["a-dark-class.png", "a.png"]
+    assert _apply("a.png", "-o", "out", "--probability", "blue") == 2
+    assert "--probability blue: not a class that 'dark-net' gives a pixel; it knows bright, dark class" in (
+        capsys.readouterr().err
+    )
 
 
 def test_objects_are_written_with_their_numbers(shop):
@@ -357,6 +377,9 @@ def test_views_are_averaged_over(shop, monkeypatch, capsys):
     halves, whole = (images.read_labels(f"out{views}/a.png") for views in (1, 2))
     dark = (images.read("a.png").mean(0) < 0.5).long()
     assert torch.equal(whole, dark) and torch.equal(halves[:, :4], dark[:, :4]) and not halves[:, 4:].any()
+    shop.save(views=2)
+    assert _apply("a.png", "-o", "own") == 0  # as many as the manifest says
+    assert torch.equal(images.read_labels("own/a.png"), whole)
     with pytest.raises(SystemExit):
         _apply("a.png", "-o", "out", "--views", 3)
     assert "invalid choice: 3" in capsys.readouterr().err

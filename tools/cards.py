@@ -44,6 +44,8 @@ def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "trained on", escape(net.data)
     yield "terms", escape(net.terms)
     yield "measured", "<br>".join(_figures(net.result))
+    if net.views > 1:
+        yield "views", f"{net.views} of each picture are averaged over where nothing else is asked"
     yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
     if net.curve:
         yield "loss", _drawn(net.curve)

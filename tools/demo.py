@@ -220,7 +220,7 @@ def poster(name: str) -> bytes:
     """Show in one JPEG a net's first sample picture, half as it is and half as the net makes it."""
     row, before = zoo.row(name), sample(NETS[name][2][0])
     styles = {row.classes[0]: 1.0} if len(row.classes) > 1 and row.task == "style" else None
-    after = zoo.apply(name, before, styles=styles)
+    after = zoo.apply(name, before, styles=styles, views=1)
     if row.task == "segmentation":
         after = found(row, before, after)
     before = upscale(before[None], after.shape[1] // before.shape[1])[0] if after.shape != before.shape else before

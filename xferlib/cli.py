@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -85,12 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument(
         "--overlay", action="store_true", help="also write STEM-overlay.jpg, to look at labels or objects"
     )
+    probable = "also write STEM-CLASS.png: how probable that class is at each pixel, in grey, white for certain"
+    apply.add_argument("--probability", metavar="CLASS", help=probable)
     apply.add_argument("--resume", action="store_true", help="leave out pictures whose results are there already")
     apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
     memory = "memory that the net may take, such as 2G (half of all); larger pictures are done tile by tile"
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
-    views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (1)"
-    apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), default=1, help=views)
+    views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
+    apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -189,14 +191,22 @@ def _apply(options: argparse.Namespace) -> int:
     shares = style_shares(row, dict(options.style))
     if options.overlay and row.task in PICTURES:
         raise UsageError(f"--overlay: {row.name!r} makes pictures, and there are no labels to lay over them")
-    jobs = _jobs(options.inputs, options.out, options.overlay)
+    probable = options.probability
+    if probable is not None and (row.task != "segmentation" or probable not in row.classes):
+        known = ", ".join(row.classes) if row.task == "segmentation" else "none"
+        raise UsageError(f"--probability {probable}: not a class that {row.name!r} gives a pixel; it knows {known}")
+    endings = {"result": ".png"} | ({"overlay": "-overlay.jpg"} if options.overlay else {})
+    endings |= {"probability": f"-{probable.replace(' ', '-')}.png"} if probable else {}
+    jobs = _jobs(options.inputs, options.out, endings)
     net = load_row(row, options.zoo).to(_device(options.device))
     _make_writable(options.out)
-    left = {path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to))}
+    left = {
+        path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to.values()))
+    }
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, shares, options.max_memory or MEMORY, options.views)
+            _apply_one(net, row, path, targets, probable, shares, options.max_memory or MEMORY, options.views)
             done += 1
         except zoo.ZooError:
             raise
@@ -254,39 +264,45 @@ def _apply_one(
     net: "nn.Module",
     row: "Row",
     path: Path,
-    targets: Sequence[Path],
+    targets: Mapping[str, Path],
+    probable: str | None,
     shares: "Tensor | None",
     max_memory: int,
-    views: "Views",
+    views: "Views | None",
 ) -> None:
     from xferlib.data import images
-    from xferlib.zoo.inference import PICTURES, colours, run
+    from xferlib.zoo.inference import PICTURES, class_probabilities, colours, run
 
     image = images.read(path)
-    found: Tensor = run(net, row, image, shares, max_memory, views)
-    if len(targets) > 1:  # first, so that a result never lacks it
+    # The result is written last, so that it never lacks what goes with it.
+    if probable:
+        chances = class_probabilities(net, row, image, max_memory, views)
+        images.write(targets["probability"], chances[row.classes.index(probable)][None])
+        found = chances.argmax(0)
+    else:
+        found = run(net, row, image, shares, max_memory, views)
+    if "overlay" in targets:
         from xferlib import viz
 
-        images.write(targets[1], viz.found(row, image, found))
+        images.write(targets["overlay"], viz.found(row, image, found))
     if row.task in PICTURES:
-        images.write(targets[0], found)
+        images.write(targets["result"], found)
     elif row.task == "instances":
-        images.write_numbers(targets[0], found)
+        images.write_numbers(targets["result"], found)
     else:
-        images.write_labels(targets[0], found, colours(row))
+        images.write_labels(targets["result"], found, colours(row))
 
 
-def _jobs(inputs: Iterable[Path], out: Path, overlay: bool) -> dict[Path, list[Path]]:
-    """Pair each picture with the files to write, and refuse what would overwrite something."""
+def _jobs(inputs: Iterable[Path], out: Path, endings: Mapping[str, str]) -> dict[Path, dict[str, Path]]:
+    """Name the files to write for each picture, and refuse what would overwrite something."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give -o a folder")
     pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given)))
-    endings = (".png", "-overlay.jpg") if overlay else (".png",)
-    jobs = {path: [out / f"{path.stem}{ending}" for ending in endings] for path in pictures}
+    jobs = {path: {kind: out / f"{path.stem}{end}" for kind, end in endings.items()} for path in pictures}
     sources = {path.resolve(): path for path in pictures}
     writers: dict[str, Path] = {}
     for path, targets in jobs.items():
-        for target in targets:
+        for target in targets.values():
             # Some file systems take "A.png" and "a.png" for one file.
             other = writers.setdefault(target.name.casefold(), path)
             if other is not path:

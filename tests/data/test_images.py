@@ -417,6 +417,12 @@ def test_values_are_clamped_and_rounded():
     assert np.asarray(images.to_pil(image))[0, :, 0].tolist() == [0, 255, 0, 1, 255]
 
 
+def test_one_channel_is_written_in_grey(tmp_path):
+    images.write(tmp_path / "a.png", unit(RGB)[:1])
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.mode == "L" and np.array_equal(np.asarray(written), RGB[:, :, 0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_float_is_written(dtype):
     assert np.asarray(images.to_pil(torch.full((3, 2, 2), 0.5, dtype=dtype))).flatten()[0] in (127, 128)
@@ -431,6 +437,7 @@ def test_a_strided_picture_with_a_gradient_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
+        (torch.zeros(2, 4, 4), r"shape \(2, 4, 4\) is not \(3, H, W\)"),
         (torch.zeros(1, 3, 4, 4), r"shape \(1, 3, 4, 4\) is not \(3, H, W\)"),
         (torch.zeros(4, 4), "is not"),
         (torch.zeros(4, 4, 3), "is not"),

@@ -13,6 +13,7 @@ from xferlib.ops import boxes as box_ops
 from xferlib.ops.instances import Instances
 from xferlib.ops.masks import crop
 from xferlib.ops.roi import roi_align
+from xferlib.ops.views import View
 
 # isort: split
 from torchvision.models.detection import maskrcnn_resnet50_fpn
@@ -205,6 +206,64 @@ def test_nothing_found_is_no_error():
     net = MaskRCNN(**TINY, score=1.0).eval()
     (found,) = net(torch.rand(1, 3, 64, 64))
     assert [len(part) for part in found] == [0, 0, 0, 0]
+
+
+def test_one_picture_is_looked_at_as_in_a_batch():
+    net, images = MaskRCNN(**TINY, score=0.0).eval(), torch.rand(2, 3, 64, 96)
+    for image, expected in zip(images, net(images), strict=True):
+        found = net.detect(image)
+        assert len(found.boxes) == TINY["detections"] and torch.equal(found.classes, expected.classes)
+        assert torch.allclose(found.boxes, expected.boxes, atol=1e-3)
+        assert torch.allclose(found.scores, expected.scores, atol=1e-5)
+        assert (found.masks != expected.masks).float().mean() < 1e-3
+
+
+def test_eight_views_are_judged_on_their_mean():
+    net, image = MaskRCNN(**TINY, score=0.0).eval(), torch.rand(3, 64, 96)
+    levels = net.levels(image[None])
+    (proposals,) = net.rpn.propose(net.rpn(levels), (64, 96))
+    expected = []
+    for quarters in range(4):
+        for mirrored in (False, True):
+            seen = image.rot90(quarters, (1, 2))
+            seen = seen.flip(2) if mirrored else seen
+            x = proposals[:, [0, 2]] - 48, proposals[:, [1, 3]] - 32  # from the picture's middle
+            for _ in range(quarters):
+                x = x[1], -x[0]
+            across, down = (-x[0] if mirrored else x[0]), x[1]
+            across, down = (across + seen.shape[2] / 2).sort(1).values, (down + seen.shape[1] / 2).sort(1).values
+            boxes = torch.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], 1)
+            logits, _ = net.box_head(net.box_pooler(net.levels(seen[None]), [boxes]))
+            expected.append(logits.softmax(1))
+    best = torch.stack(expected).mean(0)[:, 1:].max()
+    found = net.detect(image, 8)
+    assert found.scores[0].item() == pytest.approx(best.item(), abs=1e-5)
+    assert abs(best - expected[0][:, 1:].max()) > 1e-4
+
+
+def test_what_is_found_in_eight_views_turns_with_what_is_proposed(monkeypatch):
+    net, image = MaskRCNN(**TINY, score=0.0).eval(), torch.rand(3, 64, 64)
+    boxes = torch.tensor([[4.0, 8, 30, 40], [20, 2, 60, 22], [33, 31, 50, 63]])
+    monkeypatch.setattr(net.rpn, "propose", lambda found, size: [boxes])
+    straight = net.detect(image, 8)
+    monkeypatch.setattr(net.rpn, "propose", lambda found, size: [View(1, True).boxes_of(boxes, (64, 64))])
+    turned = net.detect(View(1, True).of(image), 8)
+    assert torch.allclose(turned.scores, straight.scores, atol=1e-5)
+    assert torch.allclose(turned.boxes, View(1, True).boxes_of(straight.boxes, (64, 64)), atol=1e-3)
+    assert (turned.masks != View(1, True).of(straight.masks)).float().mean() < 1e-2
+
+
+def test_two_objects_overlap_as_much_as_the_net_allows():
+    image = torch.rand(3, 64, 64)
+    counts = []
+    for overlap in (0.0, 0.5, 1.0):
+        torch.manual_seed(0)
+        found = MaskRCNN(**{**TINY, "detections": 500}, score=0.0, overlap=overlap).eval().detect(image)
+        of_one = [found.boxes[found.classes == c] for c in found.classes.unique()]
+        most = max(box_ops.iou(boxes, boxes).fill_diagonal_(0).max() for boxes in of_one)
+        assert most <= overlap + 1e-6
+        counts.append(len(found.boxes))
+    assert counts[0] < counts[1] < counts[2]
 
 
 def test_the_same_seed_gives_the_same_loss():

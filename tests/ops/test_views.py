@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xferlib.ops.views import average_views
+from xferlib.ops.instances import boxes_of
+from xferlib.ops.views import average_views, views_of
 
 CORNER = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
 
@@ -52,3 +53,18 @@ def test_the_mean_over_eight_views_turns_with_the_picture(enlarged):
 def test_other_numbers_of_views_are_refused(views):
     with pytest.raises(ValueError, match=f"{views} views; there are 1, 2 with the mirror image, or 8"):
         average_views(lambda view: view, CORNER, views)
+
+
+@pytest.mark.parametrize("view", views_of(8), ids=str)
+@pytest.mark.parametrize("size", [(5, 9), (8, 3)])
+def test_boxes_go_where_what_they_hold_goes(view, size):
+    masks = torch.rand(6, *size, generator=torch.Generator().manual_seed(0)) > 0.85
+    masks = masks[masks.flatten(1).any(1)]
+    assert len(masks) > 3 and torch.equal(view.back(view.of(masks)), masks)
+    seen = boxes_of(view.of(masks))
+    assert torch.equal(view.boxes_of(boxes_of(masks), size), seen)
+    assert torch.equal(view.boxes_back(seen[:, None], size), boxes_of(masks)[:, None])
+
+
+def test_the_first_view_is_the_picture_as_it_is():
+    assert [view for number in (1, 2) for view in views_of(number)] == [(0, False), (0, False), (0, True)]

@@ -90,7 +90,7 @@ def in_python(net: str, pixels: np.ndarray) -> np.ndarray:
     """What the library makes of the same picture."""
     row = zoo.row(net)
     styles = {row.classes[0]: 1.0} if row.task == "style" and len(row.classes) > 1 else None
-    result = zoo.apply(net, pixels, styles=styles)
+    result = zoo.apply(net, pixels, styles=styles, views=1)
     return result.numpy() if result.ndim == 2 else (result.permute(1, 2, 0) * 255).round().numpy()
 
 

@@ -129,6 +129,17 @@ def test_schedules():
     assert train.constant(0.3) == 1
 
 
+def test_the_learning_rate_goes_down_at_first_and_after_each_rise():
+    rises, steps = (900, 1500), 2700
+    rates = [train.restarts(step / steps, rises=rises, steps=steps, again=0.6, warmup=20) for step in range(steps)]
+    assert rates[:900] == pytest.approx([train.cosine(step / 900) for step in range(900)])
+    for start, end in ((900, 1500), (1500, 2700)):
+        late = rates[start:end]
+        assert late[0] == pytest.approx(0.6 / 20) and late[9] == pytest.approx(0.3, rel=1e-2)
+        assert max(late) == late[19] == pytest.approx(0.6, rel=0.01)
+        assert late[len(late) // 2] == pytest.approx(0.3) and late[-1] < 1e-4
+
+
 def test_the_optimizer_gets_the_learning_rate(tiny, fit):
     seen = []
 

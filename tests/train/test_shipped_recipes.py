@@ -12,7 +12,9 @@ from PIL import Image
 from xferlib import zoo
 from xferlib.data import augment, paintings, photos
 from xferlib.data import streets as drawn_streets
+from xferlib.data.benchmarks import Nuclei
 from xferlib.losses.segmentation import soft_iu_loss
+from xferlib.ops.instances import Instances
 from xferlib.train import fit, recipes
 from xferlib.train import recipe as recipes_of
 from xferlib.train.recipes import camvid, loss_network, loss_network_worth, streets, unet_cells, unet_isbi
@@ -69,7 +71,7 @@ def small_tiles(monkeypatch):
 @pytest.mark.parametrize("row", zoo.rows(), ids=lambda row: row.name)
 def test_a_shipped_net_is_the_one_that_its_recipe_makes(row):
     recipe = recipes.find(row.recipe)
-    for field in ("name", "task", "chapter", "arguments", "classes", "palette", "data", "terms"):
+    for field in ("name", "task", "chapter", "arguments", "classes", "palette", "data", "terms", "views"):
         assert json.dumps(getattr(row, field)) == json.dumps(getattr(recipe, field)), field
 
 
@@ -341,6 +343,24 @@ def test_the_slices_held_back_are_measured(data, tmp_path, monkeypatch):
     figures = ("pixel error", "best pixel error", "Rand F", "Rand F, thinned", "challenge's pixel error")
     assert tuple(row.result) == figures
     assert 0 <= row.result["best pixel error"] <= row.result["pixel error"] <= 1
+
+
+def test_nuclei_are_scored_by_all_views_and_by_one(data):
+    pictures = Nuclei(data / "nuclei", "val")
+    truths = [pictures[i] for i in range(len(pictures))]
+
+    class Oracle(torch.nn.Module):
+        """Finds all with eight views, and the first half with one."""
+
+        def detect(self, image, views=1):
+            true = Instances.from_map(next(numbers for known, numbers in truths if torch.equal(known, image)))
+            count = len(true.boxes) if views == 8 else len(true.boxes) // 2
+            return Instances(*(part[:count] for part in true[:3]), torch.ones(count))
+
+    figures = recipes.find("mask-rcnn-nuclei").evaluate(Oracle(), data)
+    assert len(truths) > 0 and next(iter(figures)) == "bowl score"
+    assert all(figures[name] == pytest.approx(1) for name in ("bowl score", "bowl at .5", "AP", "box AP75"))
+    assert figures["bowl score, 1 view"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_challenges_pixel_error_is_that_of_the_f_score():

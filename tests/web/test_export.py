@@ -39,11 +39,11 @@ def exported(request):
 
 
 def expected(row: zoo.Row, pixels: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
-    """What `xferlib.apply` makes of the same bytes, as an 8-bit file holds it."""
+    """What `xferlib.apply` makes of one view of the same bytes, as an 8-bit file holds it."""
     styles = None
     if shares is not None and len(shares) > 1:
         styles = {name: float(share) for name, share in zip(row.classes, shares, strict=True)}
-    result = zoo.apply(row.name, pixels, styles=styles)
+    result = zoo.apply(row.name, pixels, styles=styles, views=1)
     if row.task == "segmentation":
         return result.numpy()
     if shares is not None and len(shares) == 1:

@@ -1,15 +1,17 @@
 """Nets that lose a margin or read one channel, applied to pictures of any size."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from xferlib import zoo
-from xferlib.data import cells
+from xferlib.data import cells, shapes
 from xferlib.nets.transform_net import TransformNet
 from xferlib.nets.unet import UNet
+from xferlib.ops.instances import Instances
 from xferlib.zoo.inference import style_shares
 
 
@@ -163,16 +165,41 @@ def test_labels_of_eight_views_turn_with_the_picture():
     assert (alone != labels).float().mean() > 0.001
 
 
+@pytest.mark.parametrize("views", [1, 8])
+def test_labels_are_the_most_probable_classes(views):
+    image = cells.draw(3, 90, 120)[0][0].numpy()
+    found = zoo.probabilities("unet-cells", image, views=views)
+    assert found.shape == (2, 90, 120) and torch.allclose(found.sum(0), torch.ones(90, 120), atol=1e-5)
+    sure = (found[0] - found[1]).abs() > 1e-4
+    labels = zoo.apply("unet-cells", image, views=views)
+    assert torch.equal(labels[sure], found.argmax(0)[sure]) and 0.1 < labels.float().mean() < 0.9
+
+
+def test_only_nets_of_classes_know_how_probable_one_is():
+    with pytest.raises(zoo.ZooError, match="'sr-x2' is a net for super-resolution; only one for segmentation"):
+        zoo.probabilities("sr-x2", torch.rand(3, 20, 20))
+
+
 def test_a_restored_picture_is_the_mean_of_those_of_its_views():
     image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(1))
     both = zoo.apply("sr-x2", image) + zoo.apply("sr-x2", image.flip(2)).flip(2)
     assert torch.allclose(zoo.apply("sr-x2", image, views=2), both / 2, atol=1e-6)
 
 
-def test_objects_and_paintings_are_not_averaged(painters):
+def test_objects_are_judged_in_several_views():
+    row, image = zoo.row("mask-rcnn-shapes"), shapes.Shapes(2, seed=1, split="test")[1][0]
+    net = zoo.load("mask-rcnn-shapes")
+    for views in (1, 8):
+        found = net.detect(image, views)
+        sure = Instances(*(part[found.scores >= 0.5] for part in found)).to_map()
+        assert sure.max() > 1 and torch.equal(zoo.apply("mask-rcnn-shapes", image, views=views), sure)
+        own = zoo.inference.run(net, replace(row, views=views), image)
+        assert torch.equal(own, sure)
+    assert not torch.equal(sure, zoo.apply("mask-rcnn-shapes", image))
+
+
+def test_paintings_are_not_averaged(painters):
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(zoo.ZooError, match="'mask-rcnn-shapes' cannot be averaged over 2 views"):
-        zoo.apply("mask-rcnn-shapes", image, views=2)
     with pytest.raises(zoo.ZooError, match="'one' cannot be averaged over 8 views"):
         zoo.apply("one", image, painters[1], views=8)
     with pytest.raises(ValueError, match="3 views; there are 1, 2"):

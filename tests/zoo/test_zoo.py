@@ -251,6 +251,7 @@ def test_an_unreadable_manifest_is_named(tmp_path, text):
         ({"file": "../tiny-net.safetensors"}, "not beside the manifest"),
         ({"bytes": "many"}, r"wrong type of \['bytes'\]"),
         ({"arguments": []}, r"wrong type of \['arguments'\]"),
+        ({"views": 3}, r"wrong type of \['views'\]"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )

@@ -141,20 +141,20 @@ def to_pil(image: Tensor) -> Image.Image:
 
     Parameters
     ----------
-    image : Tensor, shape (3, H, W), floating point
-        RGB in [0, 1]. Values beyond are clamped, and the 256 levels are rounded to the nearest.
+    image : Tensor, shape (3, H, W) or (1, H, W), floating point
+        RGB or grey in [0, 1]. Values beyond are clamped, and the 256 levels are rounded to the nearest.
 
     Returns
     -------
     PIL.Image.Image
-        The picture, mode RGB.
+        The picture, mode RGB or L.
 
     Raises
     ------
     ImageError
         If the tensor is not of this shape, not floating point, or holds a value that is not finite.
     """
-    if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise ImageError(f"shape {tuple(image.shape)} is not (3, H, W); for a batch, take one picture: batch[0]")
     if not image.is_floating_point():
         raise ImageError(f"{image.dtype} is not floating point; for 0..255 divide by 255 first")
@@ -163,7 +163,7 @@ def to_pil(image: Tensor) -> Image.Image:
         bad = int((~image.isfinite()).sum())
         raise ImageError(f"{bad} of {image.numel()} values are nan or infinite; see torch.nan_to_num")
     levels = (image.clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray((levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)).contiguous().numpy())
 
 
 def write(path: str | os.PathLike, image: Tensor, quality: int = 95) -> None:
@@ -174,8 +174,8 @@ def write(path: str | os.PathLike, image: Tensor, quality: int = 95) -> None:
     ----------
     path : str or path-like
         Where to. The suffix gives the format: .png, .jpg, .jpeg, .webp, .tif or .tiff.
-    image : Tensor, shape (3, H, W), floating point
-        RGB in [0, 1], clamped and rounded to 8 bits as by `to_pil`.
+    image : Tensor, shape (3, H, W) or (1, H, W), floating point
+        RGB or grey in [0, 1], clamped and rounded to 8 bits as by `to_pil`.
     quality : int, default 95
         Of JPEG and WebP, 1 to 100. PNG and TIFF keep every pixel.
 

@@ -13,6 +13,7 @@ from xferlib.nets.rpn import RPN, Proposals
 from xferlib.ops import boxes as box_ops
 from xferlib.ops.instances import Instances
 from xferlib.ops.masks import crop, paste
+from xferlib.ops.views import Views, views_of
 
 CODE = (10.0, 10.0, 5.0, 5.0)
 """Weights of the box head's code, which make its four numbers about equally large."""
@@ -94,6 +95,9 @@ class MaskRCNN(nn.Module):
         Objects found in a picture at most.
     score : float
         Least score of an object, in [0, 1].
+    overlap : float
+        Largest overlap of the boxes of two objects of one class, in [0, 1]: of two that overlap more, the surer one
+        stays.
 
     Raises
     ------
@@ -128,6 +132,7 @@ class MaskRCNN(nn.Module):
         sampled: int = 512,
         detections: int = 100,
         score: float = 0.05,
+        overlap: float = 0.5,
     ) -> None:
         super().__init__()
         if mask_head not in ("fcn", "mlp"):
@@ -155,7 +160,8 @@ class MaskRCNN(nn.Module):
             if convolutional
             else FlatMaskHead(channels, 14, num_classes, hidden)
         )
-        self.coupled, self.sampled, self.detections, self.score = coupled, sampled, detections, score
+        self.coupled, self.sampled = coupled, sampled
+        self.detections, self.score, self.overlap = detections, score, overlap
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
@@ -246,20 +252,59 @@ class MaskRCNN(nn.Module):
         )
 
     @torch.no_grad()
+    def detect(self, image: Tensor, views: Views = 1) -> Instances:
+        """
+        Find the objects of one picture, judged in several views of it.
+
+        Each view classifies, corrects and marks what the picture as it is proposes; scores, boxes and masks are the
+        means over the views.
+
+        Parameters
+        ----------
+        image : Tensor, shape (3, H, W)
+            Image in [0, 1].
+        views : {1, 2, 8}
+            How many, see `xferlib.ops.views.views_of`.
+
+        Returns
+        -------
+        Instances
+            The objects, those of the highest score first.
+
+        Raises
+        ------
+        ValueError
+            If the image is not floats (3, H, W), or there is no such number of views.
+        """
+        size = tuple(image.shape[1:])
+        seen = [(view, self.levels(view.of(image)[None])) for view in views_of(views)]
+        (proposals,) = self.rpn.propose(self.rpn(seen[0][1]), size)
+        judged = [self._judge(levels, [view.boxes_of(proposals, size)]) for view, levels in seen]
+        corrected = [view.boxes_back(boxes, size) for (view, _), (boxes, _) in zip(seen, judged, strict=True)]
+        boxes, classes, scores = self._choose(_mean(corrected), _mean([scores for _, scores in judged]), size)
+        masks = []
+        for view, levels in seen:
+            logits = self.mask_head(self.mask_pooler(levels, [view.boxes_of(boxes, size)])).float()
+            masks.append(view.back(self.mask_of(logits, classes)))
+        return Instances(boxes, classes, paste(_mean(masks), boxes, size), scores)
+
+    @torch.no_grad()
     def _detect(self, levels: list[Tensor], proposals: list[Tensor], size: tuple[int, int]) -> list[Instances]:
-        logits, deltas = self.box_head(self.box_pooler(levels, proposals))
         counts = [len(boxes) for boxes in proposals]
-        kept = [
-            self._choose(*parts, size)
-            for parts in zip(
-                proposals, logits.float().softmax(1).split(counts), deltas.float().split(counts), strict=True
-            )
-        ]
+        judged = (part.split(counts) for part in self._judge(levels, proposals))
+        kept = [self._choose(*parts, size) for parts in zip(*judged, strict=True)]
         masks = self.mask_head(self.mask_pooler(levels, [boxes for boxes, _, _ in kept])).float()
         found = []
         for (boxes, classes, scores), each in zip(kept, masks.split([len(k[0]) for k in kept]), strict=True):
             found.append(Instances(boxes, classes, paste(self.mask_of(each, classes), boxes, size), scores))
         return found
+
+    def _judge(self, levels: list[Tensor], proposals: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Correct the proposals of all pictures for each class (R, C, 4), and score them (R, C)."""
+        logits, deltas = self.box_head(self.box_pooler(levels, proposals))
+        proposed = torch.cat(proposals).repeat_interleave(logits.shape[1], 0)
+        boxes = box_ops.decode(deltas.float().flatten(0, 1), proposed, CODE)
+        return boxes.view_as(deltas), logits.float().softmax(1)
 
     def mask_of(self, logits: Tensor, classes: Tensor) -> Tensor:
         """
@@ -285,18 +330,19 @@ class MaskRCNN(nn.Module):
         probabilities[rows, classes] = 0
         return own / (own + probabilities.amax(1))
 
-    def _choose(
-        self, proposed: Tensor, scores: Tensor, deltas: Tensor, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _choose(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the objects of one picture: boxes, classes and scores."""
         row, column = (scores[:, 1:] > self.score).nonzero().unbind(1)
         classes = column + 1
-        boxes = box_ops.clip(box_ops.decode(deltas[row, classes], proposed[row], CODE), size)
-        scores = scores[row, classes]
+        boxes, scores = box_ops.clip(boxes[row, classes], size), scores[row, classes]
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
         boxes, classes, scores = boxes[large], classes[large], scores[large]
-        best = box_ops.batched_nms(boxes, scores, classes, 0.5)[: self.detections]
+        best = box_ops.batched_nms(boxes, scores, classes, self.overlap)[: self.detections]
         return boxes[best], classes[best], scores[best]
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).mean(0)
 
 
 def _check(truths: Sequence[Instances], images: Tensor, num_classes: int) -> None:

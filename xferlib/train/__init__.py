@@ -3,7 +3,7 @@
 from xferlib.train.checkpoint import CheckpointError
 from xferlib.train.fit import History, Progress, fit
 from xferlib.train.recipe import Recipe, RecipeError
-from xferlib.train.schedule import constant, cosine, poly
+from xferlib.train.schedule import constant, cosine, poly, restarts
 from xferlib.train.stream import Shuffled, shuffled
 from xferlib.train.study import Study
 
@@ -19,5 +19,6 @@ __all__ = [
     "cosine",
     "fit",
     "poly",
+    "restarts",
     "shuffled",
 ]

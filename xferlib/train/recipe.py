@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
+from xferlib.ops.views import Views
 from xferlib.train import record
 from xferlib.train.fit import Loss, fit
 from xferlib.train.log import Log
@@ -64,6 +65,8 @@ class Recipe:
         Names of the classes, or of the styles; empty where it has neither.
     palette : str, optional
         Module of `xferlib.data` with their colours.
+    views : {1, 2, 8}
+        Views of a picture that applying the net averages over where nothing else is asked.
     options : mapping
         Further arguments of `fit`, such as ``warmup`` or ``workers``.
     learner : callable, optional
@@ -92,6 +95,7 @@ class Recipe:
     seed: int = 0
     classes: tuple[str, ...] = ()
     palette: str | None = None
+    views: Views = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     learner: Callable[[], nn.Module] | None = None
     finish: Callable[[nn.Module, Path | None], nn.Module] | None = None
@@ -214,6 +218,7 @@ def run(
         result=result,
         cost=cost,
         curve=record.curve(history.loss),
+        views=recipe.views,
         folder=weights,
     )
     found = {

@@ -1,6 +1,8 @@
 """Learning-rate schedules: the factor on the learning rate as a function of the fraction of the run done."""
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 
 
 def constant(fraction: float) -> float:
@@ -39,6 +41,39 @@ def cosine(fraction: float) -> float:
     Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5.
     """
     return (1 + math.cos(math.pi * fraction)) / 2
+
+
+def restarts(fraction: float, *, rises: Sequence[int], steps: int, again: float, warmup: int) -> float:
+    """
+    Several cosines, one after the other.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the run done, in [0, 1).
+    rises : sequence of int
+        Steps after which the learning rate rises again, in order.
+    steps : int
+        Steps of the whole run.
+    again : float
+        Factor with which every cosine but the first begins.
+    warmup : int
+        Steps over which each of those rises linearly to what its cosine says.
+
+    Returns
+    -------
+    float
+        Factor in [0, 1].
+
+    References
+    ----------
+    Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
+    """
+    step, bounds = fraction * steps, (0, *rises, steps)
+    part = bisect_right(rises, step)
+    start, end = bounds[part : part + 2]
+    factor = cosine((step - start) / (end - start))
+    return again * min(1, (step - start + 1) / warmup) * factor if part else factor
 
 
 def poly(fraction: float) -> float:

@@ -34,7 +34,7 @@ def apply(
     *,
     styles: Mapping[str, float] | None = None,
     max_memory: int = MEMORY,
-    views: Views = 1,
+    views: Views | None = None,
 ) -> Tensor:
     """
     Apply a shipped net to one picture.
@@ -53,8 +53,9 @@ def apply(
     max_memory : int
         Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
         tile, with the same result, or refused where the net must see it whole.
-    views : {1, 2, 8}
-        Views of the picture to average over, see `xferlib.ops.views.average_views`: it takes as many times as long.
+    views : {1, 2, 8}, optional
+        Views of the picture to average over, see `xferlib.ops.views.views_of`; by default as many as the manifest
+        says. It takes as many times as long.
 
     Returns
     -------
@@ -67,8 +68,8 @@ def apply(
     Raises
     ------
     ZooError
-        If the net cannot be loaded, is of a task that has no use on a picture alone, or finds objects or paints, which
-        cannot be averaged over views.
+        If the net cannot be loaded, is of a task that has no use on a picture alone, or paints, which cannot be
+        averaged over views.
     ImageError
         If the picture cannot be read.
     ValueError
@@ -81,13 +82,82 @@ def apply(
     return run(net, entry, as_image(image), shares, max_memory, views)
 
 
+def probabilities(
+    name: str,
+    image: Picture,
+    folder: str | os.PathLike | None = None,
+    *,
+    max_memory: int = MEMORY,
+    views: Views | None = None,
+) -> Tensor:
+    """
+    Say how probable each class is at each pixel of a picture, by a shipped net.
+
+    Parameters
+    ----------
+    name, image, folder, max_memory, views
+        As `apply` takes them.
+
+    Returns
+    -------
+    Tensor, shape (C, H, W)
+        Probabilities, which add up to 1. Where one is the largest, there `apply` gives its class.
+
+    Raises
+    ------
+    ZooError
+        If the net cannot be loaded, or does not give each pixel a class.
+    ImageError
+        If the picture cannot be read.
+    ValueError
+        As from `apply`.
+    """
+    entry = row(name, folder)
+    net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
+    return class_probabilities(net, entry, as_image(image), max_memory, views)
+
+
+def class_probabilities(
+    net: nn.Module, row: Row, image: Tensor, max_memory: int = MEMORY, views: Views | None = None
+) -> Tensor:
+    """
+    Say how probable each class is at each pixel of an image, by a loaded net.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Net of that row, in evaluation mode.
+    row : Row
+        Its row of the manifest.
+    image : Tensor
+        Image (3, H, W) in [0, 1].
+    max_memory, views
+        As `apply` takes them.
+
+    Returns
+    -------
+    Tensor, shape (C, H, W)
+        Probabilities, the mean over the views.
+
+    Raises
+    ------
+    ZooError
+        If the net does not give each pixel a class.
+    """
+    if row.task != "segmentation":
+        raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
+    views = row.views if views is None else views
+    with torch.no_grad():
+        return average_views(partial(_softmax, net, max_memory=max_memory), _seen(net, image), views)
+
+
 def run(
     net: nn.Module,
     row: Row,
     image: Tensor,
     shares: Tensor | None = None,
     max_memory: int = MEMORY,
-    views: Views = 1,
+    views: Views | None = None,
 ) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
@@ -115,16 +185,17 @@ def run(
     ZooError
         If the net is of a task that has no use on a picture alone, or one that cannot be averaged over views.
     """
-    if views != 1 and row.task in ("instances", "style"):
+    views = row.views if views is None else views
+    if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)
     with torch.no_grad():
         match row.task:
             case "segmentation":
-                return _labels(net, image, max_memory, views)
+                return _labels(net, row, image, max_memory, views)
             case "instances":
                 check_fits(net, image, max_memory)
-                return _numbers(net(image[None].to(device))[0]).cpu()
+                return _numbers(net.detect(image.to(device), views)).cpu()
             case "style" if shares is not None:
                 painter = Painter(net, shares.to(device)).eval()
                 check_fits(painter, image, max_memory)
@@ -212,17 +283,19 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
-def _labels(net: nn.Module, image: Tensor, max_memory: int, views: Views) -> Tensor:
-    if getattr(net, "in_channels", 3) == 1:
-        image = image.mean(0, keepdim=True)
+def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views) -> Tensor:
     if views == 1:
-        labels = apply_within(net, image, max_memory, lambda logits: logits.argmax(1))
+        labels = apply_within(net, _seen(net, image), max_memory, lambda logits: logits.argmax(1))
         if labels.shape == image.shape[1:]:
             return labels  # no picture of logits was made
-    return average_views(partial(_probabilities, net, max_memory=max_memory), image, views).argmax(0)
+    return class_probabilities(net, row, image, max_memory, views).argmax(0)
 
 
-def _probabilities(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
+def _seen(net: nn.Module, image: Tensor) -> Tensor:
+    return image.mean(0, keepdim=True) if getattr(net, "in_channels", 3) == 1 else image
+
+
+def _softmax(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
     logits = apply_within(net, image, max_memory)
     if logits.shape[1:] != image.shape[1:]:  # coarser ones
         logits = F.interpolate(logits[None], image.shape[1:], mode="bilinear")[0]

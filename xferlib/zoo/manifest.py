@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from xferlib.ops.views import Views
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FILE = "manifest.json"
 
@@ -55,6 +57,9 @@ class Row:
         ``seconds`` of training and the ``hardware`` in plain words.
     curve : tuple of float
         Mean loss in each of equal parts of the training; empty where it is not known.
+    views : {1, 2, 8}
+        Views of a picture that applying the net averages over where nothing else is asked, see
+        `xferlib.ops.views.views_of`.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Row:
     result: Mapping[str, Any]
     cost: Mapping[str, Any]
     curve: tuple[float, ...] = ()
+    views: Views = 1
 
 
 def data_folder() -> Path:
@@ -196,6 +202,7 @@ def _row(entry: Mapping[str, Any]) -> Row:
     wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
     wrong += ["curve"] if not isinstance(entry.get("curve", []), list) else []
+    wrong += ["views"] if entry.get("views", 1) not in (1, 2, 8) else []
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
     if Path(entry["file"]).name != entry["file"]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from xferlib.nets.folding import accelerate
+from xferlib.ops.views import Views
 from xferlib.zoo.manifest import _FILE, Row, ZooError, manifest_text, row, rows, weights_folder
 
 _NETS = "xferlib.nets."
@@ -113,6 +114,7 @@ def save(
     palette: str | None = None,
     commit: str | None = None,
     curve: Sequence[float] = (),
+    views: Views = 1,
     folder: str | os.PathLike | None = None,
 ) -> Row:
     """
@@ -138,6 +140,8 @@ def save(
     commit : str, optional
         See `Row`.
     curve : sequence of float
+        See `Row`.
+    views : {1, 2, 8}
         See `Row`.
     folder : path, optional
         Folder of the zoo, made where missing; by default that of the shipped nets.
@@ -177,6 +181,7 @@ def save(
         result=dict(result),
         cost=dict(cost),
         curve=tuple(curve),
+        views=views,
     )
     _built(name, entry.net, entry.arguments, state)
     folder = weights_folder(folder)

@@ -6,7 +6,6 @@ each one lacks or adds is all that tells it from ``reflection-small``. Of that o
 figures are kept.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -28,7 +27,7 @@ from xferlib.nets.ceilnet import CEILNet
 from xferlib.ops.views import average_views
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs
-from xferlib.train.schedule import cosine
+from xferlib.train.schedule import restarts
 from xferlib.train.stream import item_seed, shuffled
 from xferlib.zoo.loss_network import loss_network
 
@@ -398,18 +397,6 @@ EARLY, STEPS, BATCH = 9000, 38000, 4
 """Batches of `Panes` that the shipped net sees first, all batches, and the pictures of each."""
 RISES = (EARLY, 15500, 25500)
 """Batches before the learning rate rises again."""
-AGAIN = 2 / 3
-"""It begins with such a share of the first rate then."""
-
-
-def _schedule(fraction: float) -> float:
-    """Go down to 0 with the early batches, and once more after each rise."""
-    step = fraction * STEPS
-    if step < EARLY:
-        return cosine(step / EARLY)
-    part = bisect_right(RISES, step)
-    start, end = RISES[part - 1], (*RISES, STEPS)[part]
-    return AGAIN * min(1, (step - start + 1) / 200) * cosine((step - start) / (end - start))
 
 
 def _shipped(small: Recipe) -> Recipe:
@@ -421,7 +408,7 @@ def _shipped(small: Recipe) -> Recipe:
         small,
         dataset=lambda data, seed: Views(photographs(data), seed),
         batch_size=BATCH,
-        options={**small.options, "schedule": _schedule},
+        options={**small.options, "schedule": partial(restarts, rises=RISES, steps=STEPS, again=2 / 3, warmup=200)},
     )
 
 
