@@ -59,10 +59,10 @@ def shop(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
 
-    def save(name="dark-net", task="segmentation", views=1):
+    def save(name="dark-net", task="segmentation", views=1, classes=("bright", "dark class")):
         kind = Halves if task == "instances" else Dark
         zoo.save(
-            kind(), name=name, task=task, chapter="fcn", arguments={}, classes=("bright", "dark class"), palette="tiny",
+            kind(), name=name, task=task, chapter="fcn", arguments={}, classes=classes, palette="tiny",
             recipe=name, seed=0, data="nothing", terms="our own", result={"mean_iu": 0.75, "other": 1},
             cost={"seconds": 0, "hardware": "none"}, views=views, folder="zoo",
         )  # fmt: skip
@@ -144,10 +144,27 @@ def test_how_probable_a_class_is_is_written_in_grey(shop, capsys):
         (shop.path / "out" / name).unlink()
         assert _apply("a.png", "-o", "out", "--probability", "dark class", "--resume") == 0
         assert _written(shop) == ["a-dark-class.png", "a.png"]
+    assert _apply("a.png", "-o", "both", "--probability", "dark class", "--overlay") == 0
+    assert sorted(path.name for path in (shop.path / "both").iterdir()) == [
+        "a-dark-class.png", "a-overlay.jpg", "a.png",
+    ]  # fmt: skip
+    shop.picture("a-dark-class.png")
+    assert _apply("a.png", "a-dark-class.png", "-o", "out", "--probability", "dark class") == 2
+    assert "a-dark-class.png would both be written to out/a-dark-class.png: rename one" in capsys.readouterr().err
     assert _apply("a.png", "-o", "out", "--probability", "blue") == 2
     assert "--probability blue: not a class that 'dark-net' gives a pixel; it knows bright, dark class" in (
         capsys.readouterr().err
     )
+    shop.save("halves", task="instances")
+    assert cli.main(["apply", "halves", "a.png", "-o", "out", "--probability", "bright", "--zoo", "zoo"]) == 2
+    assert "gives a pixel; it knows none" in capsys.readouterr().err
+
+
+def test_the_name_of_a_class_stays_in_the_folder(shop):
+    shop.picture("a.png")
+    shop.save(classes=("bright", "../dark/x"))
+    assert _apply("a.png", "-o", "out", "--probability", "../dark/x") == 0
+    assert _written(shop) == ["a-..-dark-x.png", "a.png"]
 
 
 def test_objects_are_written_with_their_numbers(shop):

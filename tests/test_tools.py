@@ -180,7 +180,8 @@ def test_a_card_says_what_is_on_record():
     ):  # fmt: skip
         assert part in card
     assert "seed 3</td>" in cards.card(replace(net, commit=None), {})
-    assert "polyline" not in card
+    assert "polyline" not in card and "views" not in card
+    assert "<td>8 of a picture are averaged when it is applied" in cards.card(replace(net, views=8), {})
 
 
 def test_a_card_draws_the_losses():

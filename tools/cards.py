@@ -45,7 +45,7 @@ def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "terms", escape(net.terms)
     yield "measured", "<br>".join(_figures(net.result))
     if net.views > 1:
-        yield "views", f"{net.views} of each picture are averaged over where nothing else is asked"
+        yield "views", f"{net.views} of a picture are averaged when it is applied, unless told otherwise"
     yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
     if net.curve:
         yield "loss", _drawn(net.curve)

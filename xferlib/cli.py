@@ -191,12 +191,13 @@ def _apply(options: argparse.Namespace) -> int:
     shares = style_shares(row, dict(options.style))
     if options.overlay and row.task in PICTURES:
         raise UsageError(f"--overlay: {row.name!r} makes pictures, and there are no labels to lay over them")
-    probable = options.probability
-    if probable is not None and (row.task != "segmentation" or probable not in row.classes):
-        known = ", ".join(row.classes) if row.task == "segmentation" else "none"
-        raise UsageError(f"--probability {probable}: not a class that {row.name!r} gives a pixel; it knows {known}")
+    probable, known = options.probability, row.classes if row.task == "segmentation" else ()
+    if probable is not None and probable not in known:
+        classes = ", ".join(known) or "none"
+        raise UsageError(f"--probability {probable}: not a class that {row.name!r} gives a pixel; it knows {classes}")
     endings = {"result": ".png"} | ({"overlay": "-overlay.jpg"} if options.overlay else {})
-    endings |= {"probability": f"-{probable.replace(' ', '-')}.png"} if probable else {}
+    if probable:
+        endings["probability"] = "-" + re.sub(r"[^\w.-]+", "-", probable) + ".png"
     jobs = _jobs(options.inputs, options.out, endings)
     net = load_row(row, options.zoo).to(_device(options.device))
     _make_writable(options.out)

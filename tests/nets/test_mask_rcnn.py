@@ -218,6 +218,16 @@ def test_one_picture_is_looked_at_as_in_a_batch():
         assert (found.masks != expected.masks).float().mean() < 1e-3
 
 
+def test_one_picture_and_a_number_of_views_are_asked_for():
+    net = MaskRCNN(**TINY).eval()
+    with pytest.raises(ValueError, match=r"image \(1, 3, 64, 96\); give one picture, \(3, H, W\)"):
+        net.detect(torch.rand(1, 3, 64, 96))
+    with pytest.raises(ValueError, match=r"images \(1, 1, 64, 96\)"):
+        net.detect(torch.rand(1, 64, 96))
+    with pytest.raises(ValueError, match="3 views; there are 1, 2"):
+        net.detect(torch.rand(3, 64, 96), 3)
+
+
 def test_eight_views_are_judged_on_their_mean():
     net, image = MaskRCNN(**TINY, score=0.0).eval(), torch.rand(3, 64, 96)
     levels = net.levels(image[None])
@@ -246,10 +256,10 @@ def test_what_is_found_in_eight_views_turns_with_what_is_proposed(monkeypatch):
     boxes = torch.tensor([[4.0, 8, 30, 40], [20, 2, 60, 22], [33, 31, 50, 63]])
     monkeypatch.setattr(net.rpn, "propose", lambda found, size: [boxes])
     straight = net.detect(image, 8)
-    monkeypatch.setattr(net.rpn, "propose", lambda found, size: [View(1, True).boxes_of(boxes, (64, 64))])
+    monkeypatch.setattr(net.rpn, "propose", lambda found, size: [View(1, True).boxes_in_view(boxes, (64, 64))])
     turned = net.detect(View(1, True).of(image), 8)
     assert torch.allclose(turned.scores, straight.scores, atol=1e-5)
-    assert torch.allclose(turned.boxes, View(1, True).boxes_of(straight.boxes, (64, 64)), atol=1e-3)
+    assert torch.allclose(turned.boxes, View(1, True).boxes_in_view(straight.boxes, (64, 64)), atol=1e-3)
     assert (turned.masks != View(1, True).of(straight.masks)).float().mean() < 1e-2
 
 

@@ -89,3 +89,12 @@ def altered(**changes):
 def test_what_cannot_be_true_is_named(truth, words):
     with pytest.raises(ValueError, match=words):
         truth.check()
+
+
+def test_those_of_a_score_or_more_are_sure():
+    masks = torch.eye(3, dtype=torch.bool)[:, None]
+    found = Instances(boxes_of(masks), torch.tensor([1, 2, 1]), masks, torch.tensor([0.4, 0.5, 0.9]))
+    assert found.sure().scores.tolist() == pytest.approx([0.5, 0.9]) and found.sure().classes.tolist() == [2, 1]
+    assert torch.equal(found.sure(0.9).masks, masks[2:]) and len(found.sure(0.95).boxes) == 0
+    with pytest.raises(ValueError, match="have no scores"):
+        found._replace(scores=None).sure()

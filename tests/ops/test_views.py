@@ -62,8 +62,8 @@ def test_boxes_go_where_what_they_hold_goes(view, size):
     masks = masks[masks.flatten(1).any(1)]
     assert len(masks) > 3 and torch.equal(view.back(view.of(masks)), masks)
     seen = boxes_of(view.of(masks))
-    assert torch.equal(view.boxes_of(boxes_of(masks), size), seen)
-    assert torch.equal(view.boxes_back(seen[:, None], size), boxes_of(masks)[:, None])
+    assert torch.equal(view.boxes_in_view(boxes_of(masks), size), seen)
+    assert torch.equal(view.boxes_in_picture(seen[:, None], size), boxes_of(masks)[:, None])
 
 
 def test_the_first_view_is_the_picture_as_it_is():

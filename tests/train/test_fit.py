@@ -138,6 +138,25 @@ def test_the_learning_rate_goes_down_at_first_and_after_each_rise():
         assert late[0] == pytest.approx(0.6 / 20) and late[9] == pytest.approx(0.3, rel=1e-2)
         assert max(late) == late[19] == pytest.approx(0.6, rel=0.01)
         assert late[len(late) // 2] == pytest.approx(0.3) and late[-1] < 1e-4
+    at_once = partial(train.restarts, rises=(900,), steps=2700, again=0.6, warmup=0)
+    assert at_once(1 / 3) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("rises", [(5, 3), (3, 3), (0,), (9,)])
+def test_rises_that_make_no_sense_are_named(rises):
+    with pytest.raises(ValueError, match=rf"the rises \({rises[0]}.*\) do not follow each other within 9 steps"):
+        train.restarts(0.5, rises=rises, steps=9, again=0.5, warmup=1)
+
+
+def test_a_checkpoint_of_another_schedule_is_refused(tiny, fit, tmp_path):
+    def again(rise):
+        schedule = partial(train.restarts, rises=(rise,), steps=4, again=0.5, warmup=0)
+        return fit(tiny.small_net(), steps=4, schedule=schedule, checkpoint=tmp_path / "a.pt")
+
+    again(2)
+    assert len(again(2).loss) == 4
+    with pytest.raises(train.CheckpointError, match=r"restarts\{'rises': \(2,\)"):
+        again(3)
 
 
 def test_the_optimizer_gets_the_learning_rate(tiny, fit):

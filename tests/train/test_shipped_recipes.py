@@ -12,7 +12,7 @@ from PIL import Image
 from xferlib import zoo
 from xferlib.data import augment, paintings, photos
 from xferlib.data import streets as drawn_streets
-from xferlib.data.benchmarks import Nuclei
+from xferlib.data.benchmarks import CamVid, Nuclei
 from xferlib.losses.segmentation import soft_iu_loss
 from xferlib.ops.instances import Instances
 from xferlib.train import fit, recipes
@@ -119,12 +119,26 @@ def test_two_steps_on_real_frames_are_measured_and_saved(data, tmp_path):
     row = recipes_of.run(
         recipe, steps=2, data=data, out=tmp_path / "out", runs=tmp_path / "runs", progress=False, accelerator="cpu"
     )
-    assert row.result.keys() >= {"mean IU", "boundary F1"}
+    assert row.result.keys() >= {"mean IU", "boundary F1", "mean IU, 2 views"} and row.views == 2
     assert 0 <= row.result["mean IU"] <= 1
     net = zoo.load("fcn8s-camvid", tmp_path / "out")
     image = torch.rand(3, 50, 70)
     assert zoo.apply("fcn8s-camvid", image, tmp_path / "out").shape == (50, 70)
     assert not net.training
+
+
+def test_a_frame_and_its_mirror_image_are_averaged(data):
+    """The net reads the class from the colours, but is sure of it in the left half alone."""
+    frames = CamVid(data / "camvid", "val")
+    labels = [labels for _, labels in (frames[i] for i in range(len(frames)))]
+
+    def net(images):
+        classes = (images[:, 2] * 255).round().long().clamp(0, 10)
+        known = torch.nn.functional.one_hot(classes, 11).permute(0, 3, 1, 2).float()
+        return 9 * known * (torch.arange(images.shape[3]) < images.shape[3] // 2)
+
+    figures = recipes.find("enet-camvid").evaluate(net, data)
+    assert len(labels) == 3 and figures["mean IU, 2 views"] == pytest.approx(1) and figures["mean IU"] < 0.6
 
 
 def test_one_who_says_what_the_teacher_says_learns_from_labels_alone():

@@ -175,6 +175,13 @@ def test_labels_are_the_most_probable_classes(views):
     assert torch.equal(labels[sure], found.argmax(0)[sure]) and 0.1 < labels.float().mean() < 0.9
 
 
+def test_probabilities_of_a_whole_picture_must_fit_the_memory():
+    image = torch.rand(3, 400, 500, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"8 views of 400x500 pixels and 2 classes take 5 MB .* than the 4 MB allowed"):
+        zoo.apply("unet-cells", image, views=8, max_memory=4_000_000)
+    assert zoo.apply("unet-cells", image, views=1, max_memory=4_000_000).shape == (400, 500)
+
+
 def test_only_nets_of_classes_know_how_probable_one_is():
     with pytest.raises(zoo.ZooError, match="'sr-x2' is a net for super-resolution; only one for segmentation"):
         zoo.probabilities("sr-x2", torch.rand(3, 20, 20))

@@ -251,7 +251,8 @@ def test_an_unreadable_manifest_is_named(tmp_path, text):
         ({"file": "../tiny-net.safetensors"}, "not beside the manifest"),
         ({"bytes": "many"}, r"wrong type of \['bytes'\]"),
         ({"arguments": []}, r"wrong type of \['arguments'\]"),
-        ({"views": 3}, r"wrong type of \['views'\]"),
+        ({"views": 3}, "views 3 are not 1, 2 or 8"),
+        ({"views": 2.0}, r"views 2\.0 are not 1, 2 or 8"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )
@@ -275,6 +276,8 @@ def test_a_net_that_could_not_be_loaded_is_not_saved(tmp_path):
         _save(tmp_path, net=large)
     with pytest.raises(zoo.ZooError, match=r"do not fit tiny\.Colour\(num_classes=4\)"):
         _save(tmp_path, arguments={"num_classes": 4})
+    with pytest.raises(zoo.ZooError, match="3 views of 'tiny-net'; give 1, 2 or 8"):
+        _save(tmp_path, views=3)
     with pytest.raises(zoo.ZooError, match=r"Linear is not in xferlib\.nets"):
         _save(tmp_path, net=nn.Linear(1, 1))
     assert list(tmp_path.iterdir()) == []

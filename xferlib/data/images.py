@@ -155,7 +155,9 @@ def to_pil(image: Tensor) -> Image.Image:
         If the tensor is not of this shape, not floating point, or holds a value that is not finite.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
-        raise ImageError(f"shape {tuple(image.shape)} is not (3, H, W); for a batch, take one picture: batch[0]")
+        raise ImageError(
+            f"shape {tuple(image.shape)} is not (3, H, W) or (1, H, W); for a batch, take one picture: batch[0]"
+        )
     if not image.is_floating_point():
         raise ImageError(f"{image.dtype} is not floating point; for 0..255 divide by 255 first")
     image = image.detach().cpu().float()

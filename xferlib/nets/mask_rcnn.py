@@ -276,15 +276,17 @@ class MaskRCNN(nn.Module):
         ValueError
             If the image is not floats (3, H, W), or there is no such number of views.
         """
+        if image.ndim != 3:
+            raise ValueError(f"image {tuple(image.shape)}; give one picture, (3, H, W)")
         size = tuple(image.shape[1:])
         seen = [(view, self.levels(view.of(image)[None])) for view in views_of(views)]
         (proposals,) = self.rpn.propose(self.rpn(seen[0][1]), size)
-        judged = [self._judge(levels, [view.boxes_of(proposals, size)]) for view, levels in seen]
-        corrected = [view.boxes_back(boxes, size) for (view, _), (boxes, _) in zip(seen, judged, strict=True)]
+        judged = [self._judge(levels, [view.boxes_in_view(proposals, size)]) for view, levels in seen]
+        corrected = [view.boxes_in_picture(boxes, size) for (view, _), (boxes, _) in zip(seen, judged, strict=True)]
         boxes, classes, scores = self._choose(_mean(corrected), _mean([scores for _, scores in judged]), size)
         masks = []
         for view, levels in seen:
-            logits = self.mask_head(self.mask_pooler(levels, [view.boxes_of(boxes, size)])).float()
+            logits = self.mask_head(self.mask_pooler(levels, [view.boxes_in_view(boxes, size)])).float()
             masks.append(view.back(self.mask_of(logits, classes)))
         return Instances(boxes, classes, paste(_mean(masks), boxes, size), scores)
 
@@ -341,8 +343,8 @@ class MaskRCNN(nn.Module):
         return boxes[best], classes[best], scores[best]
 
 
-def _mean(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(parts)).mean(0)
+def _mean(parts: list[Tensor]) -> Tensor:
+    return torch.stack(parts).mean(0)
 
 
 def _check(truths: Sequence[Instances], images: Tensor, num_classes: int) -> None:

@@ -58,6 +58,29 @@ class Instances(NamedTuple):
         masks = numbers[None] == present[:, None, None]
         return cls(boxes_of(masks), _classes(classes, numbers, present, masks), masks)
 
+    def sure(self, least: float = 0.5) -> "Instances":
+        """
+        Keep the objects of which a net is sure.
+
+        Parameters
+        ----------
+        least : float
+            Least score, in [0, 1].
+
+        Returns
+        -------
+        Instances
+            Those of such a score or a higher one, in their order.
+
+        Raises
+        ------
+        ValueError
+            If the objects have no scores.
+        """
+        if self.scores is None:
+            raise ValueError("these objects have no scores; true ones need no choice")
+        return Instances(*(part[self.scores >= least] for part in self))
+
     def to_map(self) -> Tensor:
         """
         Paint the objects into an instance map, those of higher score over those of lower.

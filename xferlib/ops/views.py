@@ -1,7 +1,7 @@
 """Averaging what a net says over several ways to mirror and turn a picture."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -55,9 +55,10 @@ class View(NamedTuple):
         Tensor, shape (..., H, W)
             As the picture lies.
         """
-        return (made.flip(-1) if self.mirrored else made).rot90(-self.quarters, (-2, -1))
+        straight = made.flip(-1) if self.mirrored else made
+        return straight.rot90(-self.quarters, (-2, -1)) if self.quarters else straight
 
-    def boxes_of(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    def boxes_in_view(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """
         Say where boxes lie in the view.
 
@@ -76,9 +77,9 @@ class View(NamedTuple):
         turned = _turned(boxes, size, self.quarters)
         return _mirrored(turned, self._width(size)) if self.mirrored else turned
 
-    def boxes_back(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    def boxes_in_picture(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """
-        Say where boxes of the view lie in the picture, the reverse of `boxes_of`.
+        Say where boxes of the view lie in the picture, the reverse of `boxes_in_view`.
 
         Parameters
         ----------
@@ -119,7 +120,7 @@ def views_of(number: Views) -> list[View]:
     ValueError
         If there is no such number of views.
     """
-    if number not in (1, 2, 8):
+    if number not in get_args(Views):
         raise ValueError(f"{number} views; there are 1, 2 with the mirror image, or 8 turned and mirrored ones")
     every = [View(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
     return every[:number]
@@ -154,11 +155,11 @@ def average_views(predict: Callable[[Tensor], Tensor], image: Tensor, views: Vie
     average seven rotated versions. Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution",
     CVPRW 2017, section 3.4, average eight.
     """
-    total = None
-    for view in views_of(views):
-        made = view.back(predict(view.of(image)))
-        total = made if total is None else total + made
-    return total / views
+    first, *others = views_of(views)
+    total = first.back(predict(first.of(image))).clone()
+    for view in others:
+        total += view.back(predict(view.of(image)))
+    return total.div_(views)
 
 
 def _turned(boxes: Tensor, size: tuple[int, int], quarters: int) -> Tensor:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -375,4 +376,8 @@ def _smooth(values: list[float], window: int = 20) -> float:
 
 
 def _name(function: Callable[..., Any]) -> str:
+    """Name a function, and the plain arguments that are bound to it."""
+    if isinstance(function, partial):
+        bound = {key: value for key, value in function.keywords.items() if isinstance(value, (int, float, str, tuple))}
+        return f"{_name(function.func)}{bound or ''}"
     return getattr(function, "__qualname__", type(function).__name__)

@@ -65,15 +65,22 @@ def restarts(fraction: float, *, rises: Sequence[int], steps: int, again: float,
     float
         Factor in [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If the rises are not in order, or not within the run.
+
     References
     ----------
     Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
     """
+    if list(rises) != sorted({*rises}) or not all(0 < rise < steps for rise in rises):
+        raise ValueError(f"the rises {tuple(rises)} do not follow each other within {steps} steps")
     step, bounds = fraction * steps, (0, *rises, steps)
     part = bisect_right(rises, step)
     start, end = bounds[part : part + 2]
     factor = cosine((step - start) / (end - start))
-    return again * min(1, (step - start + 1) / warmup) * factor if part else factor
+    return again * min(1, (step - start + 1) / max(warmup, 1)) * factor if part else factor
 
 
 def poly(fraction: float) -> float:

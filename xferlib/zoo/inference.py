@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xferlib.data import images
-from xferlib.ops.instances import Instances
 from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
@@ -21,8 +20,6 @@ from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
 """Tasks whose result is a picture; that of others is labels or objects."""
-
-_SURE = 0.5
 
 Picture = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
@@ -52,7 +49,8 @@ def apply(
         For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
     max_memory : int
         Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
-        tile, with the same result, or refused where the net must see it whole.
+        tile, with the same result, or refused where the net must see it whole, or where the probabilities of its
+        classes, which averaging over views keeps for all pixels, take more.
     views : {1, 2, 8}, optional
         Views of the picture to average over, see `xferlib.ops.views.views_of`; by default as many as the manifest
         says. It takes as many times as long.
@@ -78,8 +76,7 @@ def apply(
     """
     entry = row(name, folder)
     shares = style_shares(entry, styles)
-    net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
-    return run(net, entry, as_image(image), shares, max_memory, views)
+    return run(_net(entry, folder), entry, as_image(image), shares, max_memory, views)
 
 
 def probabilities(
@@ -113,8 +110,7 @@ def probabilities(
         As from `apply`.
     """
     entry = row(name, folder)
-    net = _cached(name, entry.sha256, None if folder is None else os.fspath(folder))
-    return class_probabilities(net, entry, as_image(image), max_memory, views)
+    return class_probabilities(_net(entry, folder), entry, as_image(image), max_memory, views)
 
 
 def class_probabilities(
@@ -143,10 +139,13 @@ def class_probabilities(
     ------
     ZooError
         If the net does not give each pixel a class.
+    ValueError
+        As from `apply`.
     """
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
     views = row.views if views is None else views
+    _check_averaging(row, image, max_memory, views)
     with torch.no_grad():
         return average_views(partial(_softmax, net, max_memory=max_memory), _seen(net, image), views)
 
@@ -172,7 +171,7 @@ def run(
         Image (3, H, W) in [0, 1].
     shares : Tensor, shape (S,), optional
         For a net of several styles, from `style_shares`.
-    max_memory, views : int
+    max_memory, views
         As `apply` takes them.
 
     Returns
@@ -184,6 +183,8 @@ def run(
     ------
     ZooError
         If the net is of a task that has no use on a picture alone, or one that cannot be averaged over views.
+    ValueError
+        As from `apply`.
     """
     views = row.views if views is None else views
     if views != 1 and row.task == "style":
@@ -195,7 +196,7 @@ def run(
                 return _labels(net, row, image, max_memory, views)
             case "instances":
                 check_fits(net, image, max_memory)
-                return _numbers(net.detect(image.to(device), views)).cpu()
+                return net.detect(image.to(device), views).sure().to_map().cpu()
             case "style" if shares is not None:
                 painter = Painter(net, shares.to(device)).eval()
                 check_fits(painter, image, max_memory)
@@ -291,6 +292,17 @@ def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Vie
     return class_probabilities(net, row, image, max_memory, views).argmax(0)
 
 
+def _check_averaging(row: Row, image: Tensor, max_memory: int, views: Views) -> None:
+    """Refuse to keep the probabilities of a whole picture three times: their sum, those of a view, and these turned."""
+    needed = 3 * 4 * len(row.classes) * image[0].numel()
+    if views != 1 and needed > max_memory:
+        raise ValueError(
+            f"{views} views of {image.shape[1]}x{image.shape[2]} pixels and {len(row.classes)} classes take "
+            f"{needed / 1e6:.0f} MB to average over, more than the {max_memory / 1e6:.0f} MB allowed: allow more, or "
+            "ask for one view"
+        )
+
+
 def _seen(net: nn.Module, image: Tensor) -> Tensor:
     return image.mean(0, keepdim=True) if getattr(net, "in_channels", 3) == 1 else image
 
@@ -300,10 +312,6 @@ def _softmax(net: nn.Module, image: Tensor, max_memory: int) -> Tensor:
     if logits.shape[1:] != image.shape[1:]:  # coarser ones
         logits = F.interpolate(logits[None], image.shape[1:], mode="bilinear")[0]
     return logits.softmax(0)
-
-
-def _numbers(found: Instances) -> Tensor:
-    return Instances(*(part[found.scores >= _SURE] for part in found)).to_map()
 
 
 def colours(row: Row) -> np.ndarray:
@@ -392,6 +400,10 @@ def _checked(image: Tensor) -> Tensor:
     if not (low >= 0 and high <= 1):
         raise ValueError(f"values from {low:g} to {high:g} are outside [0, 1]; divide 0..255 by 255")
     return image.contiguous()
+
+
+def _net(entry: Row, folder: str | os.PathLike | None) -> nn.Module:
+    return _cached(entry.name, entry.sha256, None if folder is None else os.fspath(folder))
 
 
 @lru_cache(maxsize=4)

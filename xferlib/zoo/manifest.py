@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xferlib.ops.views import Views
 
@@ -202,9 +202,11 @@ def _row(entry: Mapping[str, Any]) -> Row:
     wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
     wrong += ["curve"] if not isinstance(entry.get("curve", []), list) else []
-    wrong += ["views"] if entry.get("views", 1) not in (1, 2, 8) else []
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
+    views = entry.get("views", 1)
+    if type(views) is not int or views not in get_args(Views):
+        raise ValueError(f"row {name!r}: views {views!r} are not 1, 2 or 8")
     if Path(entry["file"]).name != entry["file"]:
         raise ValueError(f"row {name!r}: file {entry['file']!r} is not beside the manifest")
     return Row(**{**entry, "classes": tuple(entry["classes"]), "curve": tuple(entry.get("curve", ()))})

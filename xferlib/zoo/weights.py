@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
@@ -155,10 +155,13 @@ def save(
     ------
     ZooError
         If the net could not be loaded again: its name is no file name, its class is not in `xferlib.nets`,
-        the arguments make another net, or a weight is not finite in float16. Nothing is written then.
+        the arguments make another net, a weight is not finite in float16, or there is no such number of views. Nothing
+        is written then.
     """
     if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name):
         raise ZooError(f"{name!r} is no name for a net: use small letters, digits and hyphens: 'fcn8s-streets'")
+    if views not in get_args(Views):
+        raise ZooError(f"{views} views of {name!r}; give 1, 2 or 8")
     state = _stored(name, net)
     content = safetensors.torch.save(state)
     entry = Row(

@@ -25,8 +25,6 @@ STAINED = 3
 """How often a stained picture is seen while one of fluorescence is seen once; they are a sixth, and the harder ones."""
 LEAST = 8
 """A nucleus of which a crop shows fewer pixels is not learned from."""
-SURE = 0.5
-"""Least score of a nucleus that is counted for the Data Science Bowl score."""
 NUCLEI = {
     **SLIM,
     "num_classes": 2,
@@ -37,7 +35,7 @@ NUCLEI = {
     "detections": 500,
     "overlap": 0.3,
 }
-"""Nuclei hardly overlap, other than the drawn shapes."""
+"""Nuclei hardly overlap, unlike the drawn shapes."""
 
 RISE, STEPS = 8000, 20000
 """Batches before the learning rate rises again, and all."""
@@ -78,8 +76,8 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         found, truth = net.detect(image, RECIPE.views), Instances.from_map(numbers)
         masks.add(found, truth)
         boxes.add(found, truth)
-        maps[Nuclei.kind(image)].append((_sure(found), numbers))
-    alone = [(_sure(net.detect(image)), numbers) for image, numbers in pictures]
+        maps[Nuclei.kind(image)].append((found.sure().to_map(), numbers))
+    alone = [(net.detect(image).sure().to_map(), numbers) for image, numbers in pictures]
     figures: dict[str, Any] = {}
     parts = {"": maps["fluorescence"] + maps["stained"], **{f" {kind}": pairs for kind, pairs in maps.items()}}
     for part, pairs in {**parts, ", 1 view": alone}.items():
@@ -93,10 +91,6 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         **{name: masks_result[name] for name in names},
         **{f"box {name}": boxes_result[name] for name in names},
     }
-
-
-def _sure(found: Instances) -> Tensor:
-    return Instances(*(part[found.scores >= SURE] for part in found)).to_map()
 
 
 RECIPE = Recipe(
