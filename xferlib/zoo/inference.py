@@ -92,8 +92,16 @@ def probabilities(
 
     Parameters
     ----------
-    name, image, folder, max_memory, views
-        As `apply` takes them.
+    name : str
+        Name of the net.
+    image : path, PIL image, array or Tensor
+        The picture, as `apply` takes it.
+    folder : path, optional
+        Folder with a manifest and weights; by default that of the shipped nets.
+    max_memory : int
+        As in `apply`.
+    views : {1, 2, 8}, optional
+        As in `apply`.
 
     Returns
     -------
@@ -127,8 +135,10 @@ def class_probabilities(
         Its row of the manifest.
     image : Tensor
         Image (3, H, W) in [0, 1].
-    max_memory, views
-        As `apply` takes them.
+    max_memory : int
+        As in `apply`.
+    views : {1, 2, 8}, optional
+        As in `apply`.
 
     Returns
     -------
@@ -171,8 +181,10 @@ def run(
         Image (3, H, W) in [0, 1].
     shares : Tensor, shape (S,), optional
         For a net of several styles, from `style_shares`.
-    max_memory, views
-        As `apply` takes them.
+    max_memory : int
+        As in `apply`.
+    views : {1, 2, 8}, optional
+        As in `apply`.
 
     Returns
     -------
