@@ -301,9 +301,12 @@ def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):
     assert seen.count(0.0) / len(seen) == pytest.approx(reflection.SPOTLESS, abs=0.02)
 
 
-def test_the_learning_rate_rises_when_larger_views_begin():
+def test_the_learning_rate_rises_again_to_two_thirds():
     schedule = reflection.RECIPES[0].options["schedule"]
-    assert schedule((EARLY - 1) / STEPS) < 1e-4 and schedule((EARLY + 200) / STEPS) > 0.6 and EARLY in RISES
+    assert schedule(0) == 1 and EARLY in RISES and schedule((STEPS - 1) / STEPS) < 1e-4
+    for rise in RISES:
+        assert schedule((rise - 1) / STEPS) < 1e-4
+        assert max(schedule((rise + step) / STEPS) for step in range(300)) == pytest.approx(2 / 3, rel=0.01)
 
 
 def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):
