@@ -29,6 +29,7 @@ from xferlib.losses.perceptual import (
 )
 from xferlib.nets.transform_net import SLIM, TransformNet
 from xferlib.ops.resample import checkerboard_energy
+from xferlib.train.precision import half_precision
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs, squares
 from xferlib.train.stream import item_seed, shuffled
@@ -131,7 +132,7 @@ def _targets(
 
 def _features(net: LossNetwork, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Compute features in half precision, what is summed over them is not; the layer "pixels" is the picture."""
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with half_precision(images.device):
         found = net(images, tuple(layer for layer in layers if layer != PIXELS))
     return {layer: images if layer == PIXELS else found[layer].float() for layer in layers}
 

@@ -26,6 +26,7 @@ from xferlib.nets.srcnn import SRCNN
 from xferlib.ops.colour import to_ycbcr
 from xferlib.ops.degrade import downscale, modcrop, to_bytes, upscale
 from xferlib.train.fit import Loss
+from xferlib.train.precision import half_precision
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs
 from xferlib.train.stream import shuffled
@@ -108,7 +109,7 @@ def _stream(factor: int, side: int, data: Path | None, seed: int) -> Dataset:
 
 def _enlarged(net: nn.Module, small: Tensor) -> Tensor:
     """Enlarge with convolutions in half precision; Fabric's own mixed precision would round the pictures, too."""
-    with torch.autocast(small.device.type, torch.bfloat16):
+    with half_precision(small.device):
         return net(small).float()
 
 
@@ -131,7 +132,7 @@ def _judge(device: torch.device) -> nn.Module:
 
 def _features(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Compute features in half precision; what is summed over them is not."""
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with half_precision(images.device):
         found = _judge(images.device)(images, tuple(layers))
     return {layer: features.float() for layer, features in found.items()}
 
