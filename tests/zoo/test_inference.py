@@ -205,6 +205,19 @@ def test_objects_are_judged_in_several_views():
     assert not torch.equal(sure, zoo.apply("mask-rcnn-shapes", image))
 
 
+def test_a_map_shows_the_objects_that_the_net_is_sure_of():
+    row, image = zoo.row("mask-rcnn-shapes"), shapes.Shapes(2, seed=1, split="test")[1][0]
+    net = zoo.load("mask-rcnn-shapes")
+    found = net.detect(image)
+    counts = []
+    for sure in (0.0, 0.9, 1.0):
+        net.sure = sure
+        shown = zoo.inference.run(net, row, image)
+        assert torch.equal(shown, found.sure(sure).to_map())
+        counts.append(len(shown.unique()))
+    assert counts[0] > counts[1] > counts[2] == 1
+
+
 def test_paintings_are_not_averaged(painters):
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     with pytest.raises(zoo.ZooError, match="'one' cannot be averaged over 8 views"):

@@ -98,6 +98,8 @@ class MaskRCNN(nn.Module):
     overlap : float
         Largest overlap of the boxes of two objects of one class, in [0, 1]: of two that overlap more, the surer one
         stays.
+    sure : float
+        Score from which an object counts where there is no room for doubtful ones, as in a map of objects.
 
     Raises
     ------
@@ -133,6 +135,7 @@ class MaskRCNN(nn.Module):
         detections: int = 100,
         score: float = 0.05,
         overlap: float = 0.5,
+        sure: float = 0.5,
     ) -> None:
         super().__init__()
         if mask_head not in ("fcn", "mlp"):
@@ -161,7 +164,7 @@ class MaskRCNN(nn.Module):
             else FlatMaskHead(channels, 14, num_classes, hidden)
         )
         self.coupled, self.sampled = coupled, sampled
-        self.detections, self.score, self.overlap = detections, score, overlap
+        self.detections, self.score, self.overlap, self.sure = detections, score, overlap, sure
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 

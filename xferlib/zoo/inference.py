@@ -208,7 +208,7 @@ def run(
                 return _labels(net, row, image, max_memory, views)
             case "instances":
                 check_fits(net, image, max_memory)
-                return net.detect(image.to(device), views).sure().to_map().cpu()
+                return net.detect(image.to(device), views).sure(net.sure).to_map().cpu()
             case "style" if shares is not None:
                 painter = Painter(net, shares.to(device)).eval()
                 check_fits(painter, image, max_memory)

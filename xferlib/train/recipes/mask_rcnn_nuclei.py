@@ -34,10 +34,12 @@ NUCLEI = {
     "sampled": 128,
     "detections": 500,
     "overlap": 0.3,
+    "sure": 0.7,
 }
-"""Nuclei hardly overlap, unlike the drawn shapes."""
+"""Nuclei hardly overlap, unlike the drawn shapes. Of seven scores to be sure from, .7 is the best on images trained on,
+by what is right at an IoU of .5."""
 
-RISE, STEPS = 8000, 20000
+RISES, STEPS = (8000, 20000), 25000
 """Batches before the learning rate rises again, and all."""
 
 
@@ -76,8 +78,8 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         found, truth = net.detect(image, RECIPE.views), Instances.from_map(numbers)
         masks.add(found, truth)
         boxes.add(found, truth)
-        maps[Nuclei.kind(image)].append((found.sure().to_map(), numbers))
-    alone = [(net.detect(image).sure().to_map(), numbers) for image, numbers in pictures]
+        maps[Nuclei.kind(image)].append((found.sure(net.sure).to_map(), numbers))
+    alone = [(net.detect(image).sure(net.sure).to_map(), numbers) for image, numbers in pictures]
     figures: dict[str, Any] = {}
     parts = {"": maps["fluorescence"] + maps["stained"], **{f" {kind}": pairs for kind, pairs in maps.items()}}
     for part, pairs in {**parts, ", 1 view": alone}.items():
@@ -111,11 +113,11 @@ RECIPE = Recipe(
     data="nuclei of the Data Science Bowl 2018, stage 1 (BBBC038), crops of 192x192; measured on one in six, the mean "
     "of 8 turned and mirrored views",
     terms="CC0",
-    # The shipped file was made in two runs: the second, from the rise on, began with an optimiser without memory, and
-    # with the weights of the first in float16.
+    # The shipped file was made in three runs: each but the first, from a rise on, began with an optimiser without
+    # memory, and with the weights of the one before in float16. The third had the samples of another seed.
     options={
         **OPTIONS,
         "precision": "bf16-mixed",
-        "schedule": partial(train.restarts, rises=(RISE,), steps=STEPS, again=0.75, warmup=100),
+        "schedule": partial(train.restarts, rises=RISES, steps=STEPS, again=0.75, warmup=100),
     },
 )
