@@ -1,5 +1,7 @@
 """The recipes of CEILNet: what they look at, what they ask, and that the small ones differ in one thing each."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
-from xferlib.train.recipes.reflection import BATCH, EARLY, PANE, RISES, SIDE, STEPS, Panes, Views, mixed_blend
+from xferlib.train.recipes.reflection import BATCH, BOLD, EARLY, PANE, RISES, SIDE, STEPS, Panes, Views, mixed_blend
 
 RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
 
@@ -136,6 +138,55 @@ def test_photographs_are_stretched_alike_in_both_directions():
         assert 255 * max(steps) == pytest.approx(1 / 0.95, rel=0.2)
 
 
+def test_the_last_views_are_bold_and_of_the_same_sizes(monkeypatch):
+    cuts = []
+    for name in ("_window", "_bold_window"):
+        cut = getattr(reflection, name)
+        monkeypatch.setattr(reflection, name, lambda *a, cut=cut, name=name: cuts.append(name) or cut(*a))
+    views = Views(pictures(3, (320, 400)), 0)
+    shapes = [views[i].image.shape for i in (BOLD * BATCH - 1, BOLD * BATCH, BOLD * BATCH + 1)]
+    assert cuts == ["_window"] * 2 + ["_bold_window"] * 4
+    assert shapes[1] == shapes[2] != shapes[0]
+
+
+def test_bold_windows_are_turned_and_stretched(monkeypatch):
+    monkeypatch.setattr(reflection, "RECOLOURED", 0.0)
+    ramp = torch.arange(240).expand(3, 240, 240).to(torch.uint8)
+    slopes = {}
+    for seed in range(300):
+        window = reflection._bold_window(ramp, (60, 60), torch.Generator().manual_seed(seed))
+        assert window.shape == (3, 60, 60)
+        along = [255 * window.diff(dim=axis)[:, 5:-5, 5:-5].mean().item() for axis in (-1, -2)]
+        axis = int(abs(along[0]) < abs(along[1]))
+        assert along[1 - axis] == pytest.approx(0, abs=1e-4)
+        slopes.setdefault((axis, along[axis] > 0), []).append(abs(along[axis]))
+    turned = sum(len(slopes[1, up]) for up in (False, True)) / 300
+    assert len(slopes) == 4 and turned == pytest.approx(reflection.TURNED / 2, abs=4 * (0.25 * 0.75 / 300) ** 0.5)
+    steepest, flattest = (1 / factor for factor in reflection.BOLD_SCALES)
+    every = [slope for each in slopes.values() for slope in each]
+    stretch = np.exp(reflection.STRETCH)
+    assert flattest / stretch * 0.95 < min(every) < flattest and steepest < max(every) < steepest * stretch * 1.05
+
+
+def test_bold_windows_are_recoloured(monkeypatch):
+    orange = torch.tensor([200, 120, 40], dtype=torch.uint8)[:, None, None].expand(3, 50, 50)
+
+    def colours(**shares):
+        for name, share in shares.items():
+            monkeypatch.setattr(reflection, name, share)
+        windows = [reflection._bold_window(orange, (20, 20), torch.Generator().manual_seed(i)) for i in range(60)]
+        return torch.stack([255 * window.mean((1, 2)) for window in windows])
+
+    as_they_are = colours(RECOLOURED=0.0)
+    assert torch.allclose(as_they_are, orange[:, 0, 0].float().expand(60, 3), atol=1e-3)
+    kept = colours(RECOLOURED=1.0, SWAPPED=0.0)
+    assert (kept[:, 0] >= kept[:, 1]).all() and (kept[:, 1] >= kept[:, 2]).all()
+    assert kept.std(0).min() > 10
+    swapped = colours(SWAPPED=1.0)
+    assert torch.allclose(swapped.sort(1).values, kept.sort(1).values, atol=1e-3)
+    assert len({tuple(order) for order in swapped.argsort(1).tolist()}) == 6
+
+
 @pytest.mark.parametrize("borderless", [0.0, 1.0])
 def test_a_view_without_a_border_is_cut_out_of_a_larger_pane(monkeypatch, borderless):
     for name, share in {"VARIED": 1.0, "BORDERLESS": borderless, "SHARP": 0.0, "RELIT": 0.0}.items():
@@ -189,6 +240,21 @@ def test_the_loss_is_ceilnets():
     assert terms.keys() == expected.keys() and all(torch.equal(terms[name], expected[name]) for name in terms)
     alone = reflection.ceilnet_loss(Known(found._replace(edges=None)), (image, background, mirrored))
     assert alone.keys() == terms.keys() - {"edges"}
+
+
+def test_the_loss_of_the_shipped_net_counts_decibels_of_each_picture():
+    image, background, mirrored = batch(2)
+    torch.manual_seed(0)
+    found = CEILNet((4, 6), (1,), norm=False).separate(image)
+    off = torch.tensor([0.1, 0.01])[:, None, None, None]  # 20 dB and 40 dB
+    terms = reflection.decibel_loss(Known(found._replace(background=background + off)), (image, background, mirrored))
+    plain = reflection.ceilnet_loss(Known(found), (image, background, mirrored))
+    assert terms.keys() == {"decibels", "gradients", "edges"} and torch.equal(terms["edges"], plain["edges"])
+    levels = [-10 * math.log10(error + 1e-3) for error in (1e-2, 1e-4)]
+    assert terms["decibels"].item() == pytest.approx(-0.092 * sum(levels) / 2, rel=1e-4)
+    ramp = torch.linspace(0, 1, 64)  # whose gradient is 1 / 63 along rows alone
+    tilted = reflection.decibel_loss(Known(found._replace(background=background + ramp)), (image, background, mirrored))
+    assert tilted["gradients"].item() == pytest.approx(8 * 0.4 / 63, rel=1e-3)
 
 
 def test_the_loss_of_both_layers_adds_that_of_zhang_et_al():
@@ -286,7 +352,7 @@ def test_the_small_nets_differ_in_one_thing_each():
     assert blocks[0] == blocks[1] and single.arguments["edge_dilations"] == ()
     assert whole.steps > small.steps
     assert (small.loss, naive.loss, single.loss) == (reflection.ceilnet_loss,) * 3
-    assert layers.loss is reflection.layers_loss
+    assert layers.loss is reflection.layers_loss and whole.loss is reflection.decibel_loss
 
 
 def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):
@@ -306,7 +372,7 @@ def test_the_learning_rate_rises_again_to_two_thirds():
     assert schedule(0) == 1 and EARLY in RISES and schedule((STEPS - 1) / STEPS) < 1e-4
     for rise in RISES:
         assert schedule((rise - 1) / STEPS) < 1e-4
-        assert max(schedule((rise + step) / STEPS) for step in range(300)) == pytest.approx(2 / 3, rel=0.01)
+        assert max(schedule((rise + step) / STEPS) for step in range(300)) == pytest.approx(2 / 3, rel=0.02)
 
 
 def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):

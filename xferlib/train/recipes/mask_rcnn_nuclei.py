@@ -114,8 +114,8 @@ RECIPE = Recipe(
     "of 8 turned and mirrored views",
     terms="CC0",
     # The shipped file was made in three runs: each but the first, from a rise on, began with an optimiser without
-    # memory, and with the weights of the one before in float16. In the third the samples were those of another seed, and
-    # the norms stayed as they were, folded into the convolutions; it was in float32.
+    # memory, and with the weights of the one before in float16. The third was in float32, its samples were those of
+    # another seed, and its norms stayed as they were, folded into the convolutions.
     options={
         **OPTIONS,
         "precision": "bf16-mixed",
