@@ -377,7 +377,7 @@ def test_nuclei_are_scored_by_all_views_and_by_one(data):
 
     figures = recipes.find("mask-rcnn-nuclei").evaluate(Oracle(), data)
     assert len(truths) > 0 and next(iter(figures)) == "bowl score"
-    assert all(figures[name] == pytest.approx(1) for name in ("bowl score", "bowl at .5"))
+    assert all(figures[name] == pytest.approx(1) for name in ("bowl score", "bowl at .5", "AP", "box AP75"))
     assert figures["bowl score, 1 view"] == pytest.approx(0.5, abs=0.05)
 
 
