@@ -65,3 +65,11 @@ def test_a_training_takes_float32_where_bfloat16_is_slow(fast):
     made, weights = trained("bf16-mixed")
     assert made == {torch.bfloat16 if fast else torch.float32}
     assert torch.equal(weights, trained("32-true")[1]) is not fast
+
+
+def test_what_fabric_run_says_of_precision_holds(fast, monkeypatch):
+    for name, value in {"CLI_USED": "1", "ACCELERATOR": "cpu", "DEVICES": "1", "NUM_NODES": "1"}.items():
+        monkeypatch.setenv(f"LT_{name}", value)
+    assert trained("bf16-mixed")[0] == {torch.bfloat16 if fast else torch.float32}
+    monkeypatch.setenv("LT_PRECISION", "bf16-mixed")
+    assert trained("bf16-mixed")[0] == {torch.bfloat16}

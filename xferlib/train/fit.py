@@ -357,7 +357,7 @@ def _hardware(accelerator: str, devices: int, strategy: str, precision: str | No
         strategy = "ddp_notebook" if hasattr(sys, "ps1") else "ddp_spawn"
     make = partial(Fabric, accelerator=accelerator, devices="auto" if joins else devices, strategy=strategy)
     fabric = make(precision=precision)
-    if precision == "bf16-mixed" and not bfloat16_is_fast(fabric.device):
+    if precision == "bf16-mixed" and "LT_PRECISION" not in os.environ and not bfloat16_is_fast(fabric.device):
         fabric = make(precision="32-true")
     if not spawns and not joins:
         fabric.launch()
