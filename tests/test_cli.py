@@ -40,6 +40,8 @@ class Dark(nn.Module):
 class Halves(Dark):
     """Finds two objects: the left half, and less surely the right; and a third of which it is not sure."""
 
+    sure = 0.5
+
     def detect(self, image: torch.Tensor, views: int) -> Instances:
         masks = torch.zeros(3, *image.shape[1:], dtype=torch.bool)
         masks[0, :, :2] = masks[1, :, 2:] = masks[2] = True
