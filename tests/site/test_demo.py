@@ -25,6 +25,13 @@ DATA = """async element => {
   await new Promise(resolve => (reader.onload = resolve));
   return [outcome, reader.result.split(",")[1]];
 }"""
+CARRIED = """(element, [kind, coded]) => {
+  const bytes = Uint8Array.from(atob(coded), (letter) => letter.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], "photograph.png", { type: "image/png" }));
+  const how = { bubbles: true, cancelable: true, clipboardData: carried, dataTransfer: carried };
+  return !element.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, how) : new DragEvent(kind, how));
+}"""
 UNTOUCHED = 60_000
 """Bytes that a demo may add to a page before it is touched."""
 
@@ -57,8 +64,16 @@ class Panel:
         self.page.wait_for_function(FINISHED, arg=self.handle, timeout=120_000)
         return self
 
-    def give(self, file: dict | str) -> "Panel":
+    def forget(self) -> None:
+        """Make `finish` wait for the next run."""
         self.handle.evaluate("element => { element.outcome = null; element.dataset.state = 'asked'; }")
+
+    def carry(self, kind: str, file: dict) -> bool:
+        """Drag, drop or paste a file, and say whether the page took it from the browser."""
+        return self.handle.evaluate(CARRIED, [kind, base64.b64encode(file["buffer"]).decode()])
+
+    def give(self, file: dict | str) -> "Panel":
+        self.forget()
         self.element.locator("input[type=file]").set_input_files(file)
         return self.finish()
 
@@ -219,6 +234,28 @@ def test_what_is_no_picture_gets_a_sentence_and_the_next_one_works(playground, f
     assert says in playground.status
     playground.give(png(photograph(40, 50)))
     assert playground.state == "done"
+
+
+def test_a_picture_may_be_dropped(playground):
+    playground.forget()
+    picture, hint = png(photograph(60, 82)), playground.element.locator(".xd-drop")
+    assert playground.carry("dragover", picture)
+    assert hint.is_visible()
+    assert playground.carry("drop", picture), "the browser would open the file itself"
+    assert hint.is_hidden()
+    assert playground.finish().outcome()[0]["input"] == {"width": 82, "height": 60}
+
+
+def test_a_picture_may_be_pasted_but_into_a_text_field_it_is_the_fields_own(playground):
+    playground.forget()
+    playground.element.locator(".xd-input").focus()
+    assert playground.carry("paste", png(photograph(60, 84)))
+    assert playground.finish().outcome()[0]["input"] == {"width": 84, "height": 60}
+    playground.page.evaluate("document.body.append(document.createElement('textarea'))")
+    field = playground.page.locator("textarea")
+    field.focus()
+    assert not playground.carry("paste", png(photograph(60, 86)))
+    field.evaluate("field => field.remove()")
 
 
 def test_a_huge_file_is_refused(playground):
