@@ -118,7 +118,7 @@ def compare(page: Page, name: str, side: int, repeats: int) -> list[Row]:
         start = perf_counter()
         native.run(None, feed)
         middle = perf_counter()
-        zoo.apply(name, pixels, styles=choice, views=1)
+        zoo.apply(name, pixels, styles=choice, views=1, full_size=True)
         end = perf_counter()
         if turn:  # the first run of each also prepares
             for key, value in zip(times, (browser, 1000 * (middle - start), 1000 * (end - middle)), strict=True):

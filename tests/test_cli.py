@@ -61,12 +61,12 @@ def shop(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
 
-    def save(name="dark-net", task="segmentation", views=1, classes=("bright", "dark class")):
+    def save(name="dark-net", task="segmentation", views=1, classes=("bright", "dark class"), pixels=None):
         kind = Halves if task == "instances" else Dark
         zoo.save(
             kind(), name=name, task=task, chapter="fcn", arguments={}, classes=classes, palette="tiny",
             recipe=name, seed=0, data="nothing", terms="our own", result={"mean_iu": 0.75, "other": 1},
-            cost={"seconds": 0, "hardware": "none"}, views=views, folder="zoo",
+            cost={"seconds": 0, "hardware": "none"}, views=views, pixels=pixels, folder="zoo",
         )  # fmt: skip
 
     def picture(name, height=5, width=7):
@@ -402,6 +402,19 @@ def test_views_are_averaged_over(shop, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         _apply("a.png", "-o", "out", "--views", 3)
     assert "invalid choice: 3" in capsys.readouterr().err
+
+
+def test_a_large_picture_is_seen_at_the_scale_of_the_net_or_as_it_is(shop):
+    image = shop.picture("a.png", 20, 28)
+    dark = (image.mean(0) < 0.5).long()
+    shop.save(pixels=140)
+    for words in ((), ("--full-size",)):
+        assert _apply("a.png", "-o", "out", "--probability", "bright", *words) == 0
+        labels, bright = images.read_labels("out/a.png"), images.read("out/a-bright.png")[0]
+        assert _apply("a.png", "-o", "alone", *words) == 0
+        assert torch.equal(images.read_labels("alone/a.png"), labels) and bright.shape == labels.shape == (20, 28)
+        assert torch.equal(labels, dark) == bool(words)  # half the size does not show single pixels
+        assert (labels == dark).float().mean() > 0.6
 
 
 def test_an_unknown_net_is_refused(shop, capsys):

@@ -35,15 +35,8 @@ RUNTIME_BYTES = 14.3e6
 """What a panel loads beside its net, for pages to say before they ask."""
 MEMORY = 600e6
 """Bytes that a net may take for one pass in a page."""
-MOST = {
-    "icnet-streets": 131_072,
-    "pspnet-streets": 131_072,
-    "streets": 65_536,
-    "camvid": 172_800,
-    "cells": 262_144,
-    "super-resolution": 65_536,
-}
-"""Pixels of one pass: the nets of streets are best near the size that they were trained at."""
+MOST = {"cells": 262_144, "super-resolution": 65_536}
+"""Pixels of one pass of a net that is not best near the size that it was trained at."""
 MOST_ELSE = 1_000_000
 WIDEST_HALO = 64
 POSTER = 420
@@ -193,7 +186,7 @@ def entry(name: str, file: Path) -> dict:
         net = Painter(net, torch.full((len(row.classes),), 1 / len(row.classes))).eval()
     title, about, pictures = NETS[name]
     halo, scale = halo_of(net), getattr(net, "factor", 1)
-    most = min(_most(row), int(MEMORY / bytes_per_pixel(net)))
+    most = min(row.pixels or _most(row), int(MEMORY / bytes_per_pixel(net)))
     tiled = row.task != "segmentation" and halo is not None and halo <= WIDEST_HALO
     legend = []
     if row.task == "segmentation":
@@ -295,10 +288,7 @@ def write_all(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _most(row: zoo.Row) -> int:
-    for key in (row.name, row.name.rpartition("-")[2], row.palette, row.task):
-        if key in MOST:
-            return MOST[key]
-    return MOST_ELSE
+    return next((MOST[key] for key in (row.palette, row.task) if key in MOST), MOST_ELSE)
 
 
 def _digest(names: list[str]) -> str:

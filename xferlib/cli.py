@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from xferlib.ops.views import Views
     from xferlib.train import Study
     from xferlib.zoo import Row
 
@@ -93,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
     views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
+    full = "let the net see a picture as it is that is larger than those it was trained on, and not reduced to their size"
+    apply.add_argument("--full-size", action="store_true", help=full)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -204,10 +205,11 @@ def _apply(options: argparse.Namespace) -> int:
     left = {
         path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to.values()))
     }
+    how = {"max_memory": options.max_memory or MEMORY, "views": options.views, "full_size": options.full_size}
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, probable, shares, options.max_memory or MEMORY, options.views)
+            _apply_one(net, row, path, targets, probable, shares, how)
             done += 1
         except zoo.ZooError:
             raise
@@ -268,8 +270,7 @@ def _apply_one(
     targets: Mapping[str, Path],
     probable: str | None,
     shares: "Tensor | None",
-    max_memory: int,
-    views: "Views | None",
+    how: Mapping[str, Any],
 ) -> None:
     from xferlib.data import images
     from xferlib.zoo.inference import PICTURES, class_probabilities, colours, run
@@ -277,11 +278,11 @@ def _apply_one(
     image = images.read(path)
     # The result is written last, so that it never lacks what goes with it.
     if probable:
-        chances = class_probabilities(net, row, image, max_memory, views)
+        chances = class_probabilities(net, row, image, **how)
         images.write(targets["probability"], chances[row.classes.index(probable)][None])
         found = chances.argmax(0)
     else:
-        found = run(net, row, image, shares, max_memory, views)
+        found = run(net, row, image, shares, **how)
     if "overlay" in targets:
         from xferlib import viz
 

@@ -71,7 +71,7 @@ def small_tiles(monkeypatch):
 @pytest.mark.parametrize("row", zoo.rows(), ids=lambda row: row.name)
 def test_a_shipped_net_is_the_one_that_its_recipe_makes(row):
     recipe = recipes.find(row.recipe)
-    for field in ("name", "task", "chapter", "arguments", "classes", "palette", "data", "terms", "views"):
+    for field in ("name", "task", "chapter", "arguments", "classes", "palette", "data", "terms", "views", "pixels"):
         assert json.dumps(getattr(row, field)) == json.dumps(getattr(recipe, field)), field
 
 

@@ -67,6 +67,8 @@ class Recipe:
         Module of `xferlib.data` with their colours.
     views : {1, 2, 8}
         Views of a picture that applying the net averages over where nothing else is asked.
+    pixels : int, optional
+        Pixels of the pictures that the net is trained on, about, where it then knows one scale.
     options : mapping
         Further arguments of `fit`, such as ``warmup`` or ``workers``.
     learner : callable, optional
@@ -96,6 +98,7 @@ class Recipe:
     classes: tuple[str, ...] = ()
     palette: str | None = None
     views: Views = 1
+    pixels: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     learner: Callable[[], nn.Module] | None = None
     finish: Callable[[nn.Module, Path | None], nn.Module] | None = None
@@ -219,6 +222,7 @@ def run(
         cost=cost,
         curve=record.curve(history.loss),
         views=recipe.views,
+        pixels=recipe.pixels,
         folder=weights,
     )
     found = {

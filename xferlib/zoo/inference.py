@@ -16,6 +16,7 @@ from xferlib.data import images
 from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
+from xferlib.zoo.scale import enlarged, most_probable, reduced, taken_away
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -32,6 +33,7 @@ def apply(
     styles: Mapping[str, float] | None = None,
     max_memory: int = MEMORY,
     views: Views | None = None,
+    full_size: bool = False,
 ) -> Tensor:
     """
     Apply a shipped net to one picture.
@@ -54,6 +56,10 @@ def apply(
     views : {1, 2, 8}, optional
         Views of the picture to average over, see `xferlib.ops.views.views_of`; by default as many as the manifest
         says. It takes as many times as long.
+    full_size : bool
+        Whether the net sees a picture as it is that is larger than those it was trained on. By default such a picture
+        is reduced to the pixels that the manifest says, for the net knows things at that scale, and what it finds is
+        brought back.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def apply(
     """
     entry = row(name, folder)
     shares = style_shares(entry, styles)
-    return run(_net(entry, folder), entry, as_image(image), shares, max_memory, views)
+    return run(_net(entry, folder), entry, as_image(image), shares, max_memory, views, full_size)
 
 
 def probabilities(
@@ -86,6 +92,7 @@ def probabilities(
     *,
     max_memory: int = MEMORY,
     views: Views | None = None,
+    full_size: bool = False,
 ) -> Tensor:
     """
     Say how probable each class is at each pixel of a picture, by a shipped net.
@@ -101,6 +108,8 @@ def probabilities(
     max_memory : int
         As in `apply`.
     views : {1, 2, 8}, optional
+        As in `apply`.
+    full_size : bool
         As in `apply`.
 
     Returns
@@ -118,11 +127,16 @@ def probabilities(
         As from `apply`.
     """
     entry = row(name, folder)
-    return class_probabilities(_net(entry, folder), entry, as_image(image), max_memory, views)
+    return class_probabilities(_net(entry, folder), entry, as_image(image), max_memory, views, full_size)
 
 
 def class_probabilities(
-    net: nn.Module, row: Row, image: Tensor, max_memory: int = MEMORY, views: Views | None = None
+    net: nn.Module,
+    row: Row,
+    image: Tensor,
+    max_memory: int = MEMORY,
+    views: Views | None = None,
+    full_size: bool = False,
 ) -> Tensor:
     """
     Say how probable each class is at each pixel of an image, by a loaded net.
@@ -139,6 +153,8 @@ def class_probabilities(
         As in `apply`.
     views : {1, 2, 8}, optional
         As in `apply`.
+    full_size : bool
+        As in `apply`.
 
     Returns
     -------
@@ -154,10 +170,9 @@ def class_probabilities(
     """
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
-    views = row.views if views is None else views
-    _check_averaging(row, image, max_memory, views)
+    seen = image if full_size else reduced(image, row.pixels)
     with torch.no_grad():
-        return average_views(partial(_softmax, net, max_memory=max_memory), _seen(net, image), views)
+        return enlarged(_chances(net, row, seen, max_memory, row.views if views is None else views), image.shape[1:])
 
 
 def run(
@@ -167,6 +182,7 @@ def run(
     shares: Tensor | None = None,
     max_memory: int = MEMORY,
     views: Views | None = None,
+    full_size: bool = False,
 ) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
@@ -185,6 +201,8 @@ def run(
         As in `apply`.
     views : {1, 2, 8}, optional
         As in `apply`.
+    full_size : bool
+        As in `apply`.
 
     Returns
     -------
@@ -202,10 +220,13 @@ def run(
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)
+    seen = image if full_size else reduced(image, row.pixels)
     with torch.no_grad():
         match row.task:
-            case "segmentation":
+            case "segmentation" if seen is image:
                 return _labels(net, row, image, max_memory, views)
+            case "segmentation":
+                return most_probable(_chances(net, row, seen, max_memory, views), image.shape[1:])
             case "instances":
                 check_fits(net, image, max_memory)
                 return net.detect(image.to(device), views).sure(net.sure).to_map().cpu()
@@ -215,7 +236,7 @@ def run(
                 return painter(image[None].to(device))[0].cpu().contiguous()
             case task if task in PICTURES:
                 clamped = partial(apply_within, net, max_memory=max_memory, then=lambda made: made.clamp(0, 1))
-                return average_views(clamped, image, views).contiguous()
+                return taken_away(image, seen, average_views(clamped, seen, views)).contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -298,10 +319,15 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
 
 def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views) -> Tensor:
     if views == 1:
-        labels = apply_within(net, _seen(net, image), max_memory, lambda logits: logits.argmax(1))
+        labels = apply_within(net, _grey(net, image), max_memory, lambda logits: logits.argmax(1))
         if labels.shape == image.shape[1:]:
             return labels  # no picture of logits was made
-    return class_probabilities(net, row, image, max_memory, views).argmax(0)
+    return _chances(net, row, image, max_memory, views).argmax(0)
+
+
+def _chances(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views) -> Tensor:
+    _check_averaging(row, image, max_memory, views)
+    return average_views(partial(_softmax, net, max_memory=max_memory), _grey(net, image), views)
 
 
 def _check_averaging(row: Row, image: Tensor, max_memory: int, views: Views) -> None:
@@ -315,7 +341,8 @@ def _check_averaging(row: Row, image: Tensor, max_memory: int, views: Views) -> 
         )
 
 
-def _seen(net: nn.Module, image: Tensor) -> Tensor:
+def _grey(net: nn.Module, image: Tensor) -> Tensor:
+    """Give a net of one channel the mean of three."""
     return image.mean(0, keepdim=True) if getattr(net, "in_channels", 3) == 1 else image
 
 

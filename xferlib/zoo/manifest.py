@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from xferlib.ops.views import Views
+from xferlib.zoo.scale import SCALED
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FILE = "manifest.json"
@@ -60,6 +61,9 @@ class Row:
     views : {1, 2, 8}
         Views of a picture that applying the net averages over where nothing else is asked, see
         `xferlib.ops.views.views_of`.
+    pixels : int or None
+        Pixels of the pictures that it was trained on, about, where it knows one scale: a larger picture is reduced to
+        so many for it. None for a net that sees every picture as it is.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Row:
     cost: Mapping[str, Any]
     curve: tuple[float, ...] = ()
     views: Views = 1
+    pixels: int | None = None
 
 
 def data_folder() -> Path:
@@ -204,9 +209,33 @@ def _row(entry: Mapping[str, Any]) -> Row:
     wrong += ["curve"] if not isinstance(entry.get("curve", []), list) else []
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
-    views = entry.get("views", 1)
-    if type(views) is not int or views not in get_args(Views):
-        raise ValueError(f"row {name!r}: views {views!r} are not 1, 2 or 8")
     if Path(entry["file"]).name != entry["file"]:
         raise ValueError(f"row {name!r}: file {entry['file']!r} is not beside the manifest")
-    return Row(**{**entry, "classes": tuple(entry["classes"]), "curve": tuple(entry.get("curve", ()))})
+    row = Row(**{**entry, "classes": tuple(entry["classes"]), "curve": tuple(entry.get("curve", ()))})
+    check_sight(row)
+    return row
+
+
+def check_sight(row: Row) -> None:
+    """
+    Refuse a row that says of how the net sees a picture what makes no sense.
+
+    Parameters
+    ----------
+    row : Row
+        The row.
+
+    Raises
+    ------
+    ZooError
+        If there is no such number of views, or the pixels are not a number from 1, or of a net whose result on a
+        reduced picture cannot be brought back.
+    """
+    if type(row.views) is not int or row.views not in get_args(Views):
+        raise ZooError(f"row {row.name!r}: views {row.views!r} are not 1, 2 or 8")
+    if row.pixels is None:
+        return
+    if type(row.pixels) is not int or row.pixels < 1:
+        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r} are not a whole number from 1")
+    if row.task not in SCALED:
+        raise ZooError(f"row {row.name!r}: {row.pixels} pixels; only nets for {' and '.join(SCALED)} see less")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xferlib.nets.folding import accelerate
 from xferlib.ops.views import Views
-from xferlib.zoo.manifest import _FILE, Row, ZooError, manifest_text, row, rows, weights_folder
+from xferlib.zoo.manifest import _FILE, Row, ZooError, check_sight, manifest_text, row, rows, weights_folder
 
 _NETS = "xferlib.nets."
 
@@ -115,6 +115,7 @@ def save(
     commit: str | None = None,
     curve: Sequence[float] = (),
     views: Views = 1,
+    pixels: int | None = None,
     folder: str | os.PathLike | None = None,
 ) -> Row:
     """
@@ -143,6 +144,8 @@ def save(
         See `Row`.
     views : {1, 2, 8}
         See `Row`.
+    pixels : int, optional
+        See `Row`.
     folder : path, optional
         Folder of the zoo, made where missing; by default that of the shipped nets.
 
@@ -155,13 +158,11 @@ def save(
     ------
     ZooError
         If the net could not be loaded again: its name is no file name, its class is not in `xferlib.nets`,
-        the arguments make another net, a weight is not finite in float16, or there is no such number of views. Nothing
+        the arguments make another net, a weight is not finite in float16, or its views or pixels make no sense. Nothing
         is written then.
     """
     if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name):
         raise ZooError(f"{name!r} is no name for a net: use small letters, digits and hyphens: 'fcn8s-streets'")
-    if views not in get_args(Views):
-        raise ZooError(f"{views} views of {name!r}; give 1, 2 or 8")
     state = _stored(name, net)
     content = safetensors.torch.save(state)
     entry = Row(
@@ -185,7 +186,9 @@ def save(
         cost=dict(cost),
         curve=tuple(curve),
         views=views,
+        pixels=pixels,
     )
+    check_sight(entry)
     _built(name, entry.net, entry.arguments, state)
     folder = weights_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)

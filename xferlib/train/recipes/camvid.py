@@ -153,6 +153,7 @@ _recipe: Any = partial(
     classes=streets.CLASSES,
     palette="streets",
     views=VIEWS,
+    pixels=360 * 480,
     options=_OPTIONS,
     terms="academic use; cite Brostow et al. 2008, 2009 and the SegNet tutorial's split",
 )

@@ -52,6 +52,8 @@ resized, and the logarithm of how much one side is by more. The share that is re
 the exponent of all values, and, of these, the share whose channels change places."""
 LARGE = (282, 450)
 """The commonest size of the triples; it is no multiple of a net's stride."""
+PIXELS = 150_000
+"""About the largest view that the shipped net sees in training; the triples have less."""
 REDUCED = 320 / PANE
 MISFIT = 0.02
 """A triple whose input differs by more from the sum of its layers, in the mean, cannot be measured by."""
@@ -454,6 +456,7 @@ def _recipe(
         steps=steps,
         batch_size=8,
         lr=1.5e-3,
+        pixels=PIXELS,
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
         options={"weight_decay": 1e-4, "warmup": 100, "clip": 0.5, "precision": "bf16-mixed"},
