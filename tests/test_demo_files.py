@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tools import demo, runtime
+from xferlib import zoo
 from xferlib.web import export
 
 NAMES = ("small.mjs", "small.wasm")
@@ -87,6 +88,15 @@ def test_npm_is_the_machine_s_or_the_wheel_s(monkeypatch):
 def test_every_net_with_a_picture_has_a_place_in_the_demos():
     assert {row.name for row in export.exportable()} <= demo.NETS.keys()
     assert {name for _, _, pictures in demo.NETS.values() for name in pictures} <= demo.SAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", ["fcn8s-camvid", "icnet-streets", "reflection", "sr-x2", "unet-cells", "styles"])
+def test_a_panel_shows_a_net_no_more_than_the_library_does(name, tmp_path):
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"1234")
+    known = demo.entry(name, file)
+    assert known["bytes"] == 4 and known["most"] <= (zoo.row(name).pixels or 1_000_000)
+    assert known["most"] > 60_000
 
 
 def test_a_panel_s_introduction_is_written_into_its_page():

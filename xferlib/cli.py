@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
     views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
-    full = "let the net see a picture as it is that is larger than those it was trained on, and not reduced to their size"
+    full = "let the net see as it is a picture larger than those it was trained on, which is reduced for it otherwise"
     apply.add_argument("--full-size", action="store_true", help=full)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)

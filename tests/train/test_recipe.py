@@ -95,6 +95,12 @@ def _stopping() -> tuple[list, Callable]:
     return asked, stopping
 
 
+def test_a_net_is_applied_as_its_recipe_says(tiny):
+    row = _run(replace(tiny, task="segmentation", views=8, pixels=300))
+    assert (row.views, row.pixels) == (8, 300) and zoo.row("tiny-net") == row
+    assert (_run(tiny).views, _run(tiny).pixels) == (1, None)
+
+
 def test_a_run_leaves_net_and_record(tiny, tmp_path):
     row = _run(tiny)
     assert zoo.rows() == [row]
