@@ -61,7 +61,7 @@ def shop(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
 
-    def save(name="dark-net", task="segmentation", views=1, classes=("bright", "dark class"), pixels=None):
+    def save(name="dark-net", task="segmentation", views=1, classes=("bright", "dark class"), pixels=()):
         kind = Halves if task == "instances" else Dark
         zoo.save(
             kind(), name=name, task=task, chapter="fcn", arguments={}, classes=classes, palette="tiny",
@@ -407,7 +407,7 @@ def test_views_are_averaged_over(shop, monkeypatch, capsys):
 def test_a_large_picture_is_seen_at_the_scale_of_the_net_or_as_it_is(shop):
     image = shop.picture("a.png", 20, 28)
     dark = (image.mean(0) < 0.5).long()
-    shop.save(pixels=140)
+    shop.save(pixels=(140,))
     for words in ((), ("--full-size",)):
         assert _apply("a.png", "-o", "out", "--probability", "bright", *words) == 0
         labels, bright = images.read_labels("out/a.png"), images.read("out/a-bright.png")[0]

@@ -182,8 +182,10 @@ def test_a_card_says_what_is_on_record():
     assert "seed 3</td>" in cards.card(replace(net, commit=None), {})
     assert "polyline" not in card and "views" not in card
     assert "<td>8 of a picture are averaged when it is applied" in cards.card(replace(net, views=8), {})
-    assert "scale" not in card
-    assert "<td>a picture of more than 51,200 pixels is reduced" in cards.card(replace(net, pixels=51_200), {})
+    assert "sizes" not in card
+    assert "<td>a larger picture is reduced to 600 and to 51,200 pixels" in cards.card(
+        replace(net, pixels=(600, 51_200)), {}
+    )
 
 
 def test_a_card_draws_the_losses():

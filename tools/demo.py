@@ -186,7 +186,7 @@ def entry(name: str, file: Path) -> dict:
         net = Painter(net, torch.full((len(row.classes),), 1 / len(row.classes))).eval()
     title, about, pictures = NETS[name]
     halo, scale = halo_of(net), getattr(net, "factor", 1)
-    most = min(row.pixels or _most(row), int(MEMORY / bytes_per_pixel(net)))
+    most = min(max(row.pixels, default=_most(row)), int(MEMORY / bytes_per_pixel(net)))
     tiled = row.task != "segmentation" and halo is not None and halo <= WIDEST_HALO
     legend = []
     if row.task == "segmentation":

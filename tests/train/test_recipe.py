@@ -96,9 +96,9 @@ def _stopping() -> tuple[list, Callable]:
 
 
 def test_a_net_is_applied_as_its_recipe_says(tiny):
-    row = _run(replace(tiny, task="segmentation", views=8, pixels=300))
-    assert (row.views, row.pixels) == (8, 300) and zoo.row("tiny-net") == row
-    assert (_run(tiny).views, _run(tiny).pixels) == (1, None)
+    row = _run(replace(tiny, task="segmentation", views=8, pixels=(300, 400)))
+    assert (row.views, row.pixels) == (8, (300, 400)) and zoo.row("tiny-net") == row
+    assert (_run(tiny).views, _run(tiny).pixels) == (1, ())
 
 
 def test_a_run_leaves_net_and_record(tiny, tmp_path):

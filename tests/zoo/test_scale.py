@@ -11,7 +11,7 @@ from xferlib import zoo
 from xferlib.data import streets
 from xferlib.ops.degrade import downscale, upscale
 from xferlib.zoo.inference import class_probabilities, run
-from xferlib.zoo.scale import enlarged, most_probable, reduced, taken_away
+from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
 
 
 def _random(*shape, seed=0):
@@ -21,28 +21,36 @@ def _random(*shape, seed=0):
 @pytest.mark.parametrize(
     ("size", "pixels", "expected"),
     [
-        ((720, 960), 360 * 480, (360, 480)),
-        ((960, 720), 360 * 480, (480, 360)),
-        ((100, 400), 10_000, (50, 200)),
-        ((3, 9), 1, (1, 2)),
-        ((1, 400), 100, (1, 200)),
+        ((720, 960), (360 * 480,), [(360, 480)]),
+        ((960, 720), (90_000, 360 * 480), [(480, 360), (346, 260)]),
+        ((100, 400), (10_000, 40_000, 90_000), [(100, 400), (50, 200)]),
+        ((100, 400), (), [(100, 400)]),
+        ((3, 9), (1,), [(1, 2)]),
+        ((1, 400), (100, 5), [(1, 200), (1, 45)]),
     ],
 )
-def test_a_picture_keeps_its_proportions(size, pixels, expected):
-    assert reduced(_random(3, *size), pixels).shape == (3, *expected)
-
-
-@pytest.mark.parametrize("pixels", [None, 600, 601])
-def test_a_picture_of_no_more_pixels_stays_as_it_is(pixels):
-    image = _random(3, 20, 30)
-    assert reduced(image, pixels) is image
+def test_a_picture_is_seen_at_each_size_once_in_its_proportions(size, pixels, expected):
+    image = _random(3, *size)
+    found = seen(image, pixels)
+    assert [tuple(each.shape[1:]) for each in found] == expected
+    assert all(each is image for each in found if each.shape == image.shape)
 
 
 def test_a_picture_is_reduced_without_aliasing():
     large = _random(3, 96, 128).round()
-    small = reduced(large, 12 * 16)
+    (small,) = seen(large, (12 * 16,))
     assert torch.equal(small, downscale(large[None], 8)[0].clamp(0, 1))
     assert (small - F.avg_pool2d(large, 8)).abs().max() < 0.2 < (small - large[:, 4::8, 4::8]).abs().max()
+
+
+def test_sizes_count_alike():
+    image = _random(3, 24, 24)
+    found = average_sizes(lambda x: x.new_full((2, *x.shape[1:]), x.shape[1]), image, (36, 144, 600, 1000))
+    assert torch.equal(found, torch.full((2, 24, 24), (6 + 12 + 24) / 3))
+    # Twice the size of a ramp is a ramp but at its ends.
+    ramp = torch.arange(8.0).expand(1, 8, 8) / 8
+    mean = average_sizes(lambda x: x, ramp, (16, 64))
+    assert torch.allclose(mean[0, :, 2:6], ramp[0, :, 2:6], atol=0.01)
 
 
 @pytest.mark.parametrize("size", [(5, 7), (11, 20), (30, 21)])
@@ -58,9 +66,9 @@ def test_labels_are_those_of_the_enlarged_probabilities(size):
 
 def test_what_is_taken_from_the_small_picture_is_taken_from_the_whole():
     image = 0.5 + 0.5 * _random(3, 40, 60)
-    seen = reduced(image, 600)
-    torch.testing.assert_close(taken_away(image, seen, seen - 0.25), image - 0.25)
-    assert torch.equal(taken_away(image, seen, seen - 2), torch.zeros_like(image))
+    (small,) = seen(image, (600,))
+    torch.testing.assert_close(taken_away(image, small, small - 0.25), image - 0.25)
+    assert torch.equal(taken_away(image, small, small - 2), torch.zeros_like(image))
     made = _random(3, 40, 60, seed=1)
     assert taken_away(image, image, made) is made
 
@@ -87,20 +95,20 @@ class Bright(Dim):
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_a_net_sees_a_large_picture_at_its_scale(views):
-    row, smooth = replace(zoo.row("reflection"), pixels=600), F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
+    row, smooth = replace(zoo.row("reflection"), pixels=(600,)), F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
     net = Dim().eval()
-    for full_size, seen, tolerance in ((True, (40, 60), 1e-6), (False, (20, 30), 0.03)):
+    for full_size, size, tolerance in ((True, (40, 60), 1e-6), (False, (20, 30), 0.03)):
         net.sizes.clear()
         made = run(net, row, smooth, views=views, full_size=full_size)
-        assert set(net.sizes[-views:]) == {seen}
+        assert set(net.sizes[-views:]) == {size}
         assert made.shape == smooth.shape and (made - 0.75 * smooth).abs().mean() < tolerance
-    small = reduced(smooth, 600)
+    (small,) = seen(smooth, (600,))
     assert torch.equal(run(net, row, small, views=views), run(net, row, small, views=views, full_size=True))
 
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_labels_and_probabilities_come_at_the_size_of_the_picture(views):
-    row = replace(zoo.row("fcn8s-streets"), pixels=600, classes=("dark", "bright"))
+    row = replace(zoo.row("fcn8s-streets"), pixels=(600,), classes=("dark", "bright"))
     image, net = F.interpolate(_random(1, 3, 4, 6), (40, 60))[0], Bright().eval()
     labels, found = run(net, row, image, views=views), class_probabilities(net, row, image, views=views)
     assert set(net.sizes[-2 * views :]) == {(20, 30)}
@@ -108,6 +116,21 @@ def test_labels_and_probabilities_come_at_the_size_of_the_picture(views):
     whole = class_probabilities(net, row, image, views=views, full_size=True)
     assert set(net.sizes[-views:]) == {(40, 60)} and torch.equal(whole.argmax(0), (image.mean(0) > 0.5).long())
     assert 0.9 < (labels == whole.argmax(0)).float().mean() < 1
+
+
+def test_a_net_sees_each_size_that_its_row_names():
+    smooth = F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
+    for row, net in ((zoo.row("reflection"), Dim()), (replace(zoo.row("enet-streets"), classes=("a", "b")), Bright())):
+        several, alone = replace(row, pixels=(150, 600, 9999)), [replace(row, pixels=(n,)) for n in (150, 600, 9999)]
+        for views in (1, 2):
+            net.sizes.clear()
+            found = run(net.eval(), several, smooth, views=views)
+            assert set(net.sizes[-3 * views :]) == {(40, 60), (20, 30), (10, 15)}
+            if row.task == "segmentation":
+                each = [class_probabilities(net, one, smooth, views=views) for one in alone]
+                assert torch.equal(found, sum(each).argmax(0))
+            else:
+                torch.testing.assert_close(found, sum(run(net, one, smooth, views=views) for one in alone) / 3)
 
 
 def test_a_street_of_three_times_the_size_gets_the_same_labels():

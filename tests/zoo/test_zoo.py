@@ -253,9 +253,10 @@ def test_an_unreadable_manifest_is_named(tmp_path, text):
         ({"arguments": []}, r"wrong type of \['arguments'\]"),
         ({"views": 3}, "views 3 are not 1, 2 or 8"),
         ({"views": 2.0}, r"views 2\.0 are not 1, 2 or 8"),
-        ({"pixels": 0}, "pixels 0 are not a whole number from 1"),
-        ({"pixels": 2.5}, r"pixels 2\.5 are not a whole number from 1"),
-        ({"pixels": 400, "task": "style"}, "400 pixels; only nets for segmentation and reflection removal see less"),
+        ({"pixels": 400}, r"wrong type of \['pixels'\]"),
+        ({"pixels": [400, 0]}, r"pixels \(400, 0\) are not whole numbers from 1"),
+        ({"pixels": [2.5]}, r"pixels \(2\.5,\) are not whole numbers from 1"),
+        ({"pixels": [400], "task": "style"}, r"pixels \(400,\); only nets for segmentation and reflection removal see"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )
@@ -281,8 +282,8 @@ def test_a_net_that_could_not_be_loaded_is_not_saved(tmp_path):
         _save(tmp_path, arguments={"num_classes": 4})
     with pytest.raises(zoo.ZooError, match="row 'tiny-net': views 3 are not 1, 2 or 8"):
         _save(tmp_path, views=3)
-    with pytest.raises(zoo.ZooError, match="row 'tiny-net': pixels -1 are not"):
-        _save(tmp_path, pixels=-1)
+    with pytest.raises(zoo.ZooError, match=r"row 'tiny-net': pixels \(-1,\) are not"):
+        _save(tmp_path, pixels=[-1])
     with pytest.raises(zoo.ZooError, match=r"Linear is not in xferlib\.nets"):
         _save(tmp_path, net=nn.Linear(1, 1))
     assert list(tmp_path.iterdir()) == []

@@ -67,8 +67,9 @@ class Recipe:
         Module of `xferlib.data` with their colours.
     views : {1, 2, 8}
         Views of a picture that applying the net averages over where nothing else is asked.
-    pixels : int, optional
-        Pixels of the pictures that the net is trained on, about, where it then knows one scale.
+    pixels : tuple of int
+        Pixels, about, that a larger picture is reduced to for a net that knows one scale, where it is applied; it sees
+        each of these sizes.
     options : mapping
         Further arguments of `fit`, such as ``warmup`` or ``workers``.
     learner : callable, optional
@@ -98,7 +99,7 @@ class Recipe:
     classes: tuple[str, ...] = ()
     palette: str | None = None
     views: Views = 1
-    pixels: int | None = None
+    pixels: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     learner: Callable[[], nn.Module] | None = None
     finish: Callable[[nn.Module, Path | None], nn.Module] | None = None

@@ -1,7 +1,8 @@
 """Applying a shipped net to a picture of any kind and size."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from importlib import import_module
@@ -16,7 +17,7 @@ from xferlib.data import images
 from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
-from xferlib.zoo.scale import enlarged, most_probable, reduced, taken_away
+from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -59,7 +60,7 @@ def apply(
     full_size : bool
         Whether the net sees a picture as it is that is larger than those it was trained on. By default such a picture
         is reduced to the pixels that the manifest says, for the net knows things at that scale, and what it finds is
-        brought back.
+        brought back; where the manifest names several, it is averaged over these sizes.
 
     Returns
     -------
@@ -170,9 +171,9 @@ def class_probabilities(
     """
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
-    seen = image if full_size else reduced(image, row.pixels)
+    views, pixels = row.views if views is None else views, () if full_size else row.pixels
     with torch.no_grad():
-        return enlarged(_chances(net, row, seen, max_memory, row.views if views is None else views), image.shape[1:])
+        return enlarged(_chances(net, row, image, max_memory, views, pixels), image.shape[1:])
 
 
 def run(
@@ -216,17 +217,14 @@ def run(
     ValueError
         As from `apply`.
     """
-    views = row.views if views is None else views
+    views, pixels = row.views if views is None else views, () if full_size else row.pixels
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)
-    seen = image if full_size else reduced(image, row.pixels)
     with torch.no_grad():
         match row.task:
-            case "segmentation" if seen is image:
-                return _labels(net, row, image, max_memory, views)
             case "segmentation":
-                return most_probable(_chances(net, row, seen, max_memory, views), image.shape[1:])
+                return _labels(net, row, image, max_memory, views, pixels)
             case "instances":
                 check_fits(net, image, max_memory)
                 return net.detect(image.to(device), views).sure(net.sure).to_map().cpu()
@@ -236,7 +234,8 @@ def run(
                 return painter(image[None].to(device))[0].cpu().contiguous()
             case task if task in PICTURES:
                 clamped = partial(apply_within, net, max_memory=max_memory, then=lambda made: made.clamp(0, 1))
-                return taken_away(image, seen, average_views(clamped, seen, views)).contiguous()
+                made = [taken_away(image, each, average_views(clamped, each, views)) for each in seen(image, pixels)]
+                return (torch.stack(made).mean(0) if len(made) > 1 else made[0]).contiguous()
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -317,17 +316,23 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
-def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views) -> Tensor:
-    if views == 1:
+def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:
+    if views == 1 and image[0].numel() <= min(pixels, default=math.inf):
         labels = apply_within(net, _grey(net, image), max_memory, lambda logits: logits.argmax(1))
         if labels.shape == image.shape[1:]:
             return labels  # no picture of logits was made
-    return _chances(net, row, image, max_memory, views).argmax(0)
+    return most_probable(_chances(net, row, image, max_memory, views, pixels), image.shape[1:])
 
 
-def _chances(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views) -> Tensor:
-    _check_averaging(row, image, max_memory, views)
-    return average_views(partial(_softmax, net, max_memory=max_memory), _grey(net, image), views)
+def _chances(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:
+    """Average probabilities over sizes and views, at the largest size that is seen."""
+    predict = partial(_softmax, net, max_memory=max_memory)
+
+    def of_views(picture: Tensor) -> Tensor:
+        _check_averaging(row, picture, max_memory, views)
+        return average_views(predict, picture, views)
+
+    return average_sizes(of_views, _grey(net, image), pixels)
 
 
 def _check_averaging(row: Row, image: Tensor, max_memory: int, views: Views) -> None:

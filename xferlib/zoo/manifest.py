@@ -61,9 +61,9 @@ class Row:
     views : {1, 2, 8}
         Views of a picture that applying the net averages over where nothing else is asked, see
         `xferlib.ops.views.views_of`.
-    pixels : int or None
-        Pixels of the pictures that it was trained on, about, where it knows one scale: a larger picture is reduced to
-        so many for it. None for a net that sees every picture as it is.
+    pixels : tuple of int
+        Pixels, about, that a larger picture is reduced to for a net that knows one scale; it sees each of these sizes.
+        Empty for a net that sees every picture as it is.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Row:
     cost: Mapping[str, Any]
     curve: tuple[float, ...] = ()
     views: Views = 1
-    pixels: int | None = None
+    pixels: tuple[int, ...] = ()
 
 
 def data_folder() -> Path:
@@ -206,12 +206,12 @@ def _row(entry: Mapping[str, Any]) -> Row:
     wrong += [field for field in ("arguments", "result", "cost") if not isinstance(entry[field], dict)]
     wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
-    wrong += ["curve"] if not isinstance(entry.get("curve", []), list) else []
+    wrong += [field for field in ("curve", "pixels") if not isinstance(entry.get(field, []), list)]
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
     if Path(entry["file"]).name != entry["file"]:
         raise ValueError(f"row {name!r}: file {entry['file']!r} is not beside the manifest")
-    row = Row(**{**entry, "classes": tuple(entry["classes"]), "curve": tuple(entry.get("curve", ()))})
+    row = Row(**{**entry, **{field: tuple(entry.get(field, ())) for field in ("classes", "curve", "pixels")}})
     check_sight(row)
     return row
 
@@ -228,14 +228,12 @@ def check_sight(row: Row) -> None:
     Raises
     ------
     ZooError
-        If there is no such number of views, or the pixels are not a number from 1, or of a net whose result on a
-        reduced picture cannot be brought back.
+        If there is no such number of views, or the pixels are not numbers from 1, or of a net whose result on a reduced
+        picture cannot be brought back.
     """
     if type(row.views) is not int or row.views not in get_args(Views):
         raise ZooError(f"row {row.name!r}: views {row.views!r} are not 1, 2 or 8")
-    if row.pixels is None:
-        return
-    if type(row.pixels) is not int or row.pixels < 1:
-        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r} are not a whole number from 1")
-    if row.task not in SCALED:
-        raise ZooError(f"row {row.name!r}: {row.pixels} pixels; only nets for {' and '.join(SCALED)} see less")
+    if any(type(number) is not int or number < 1 for number in row.pixels):
+        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r} are not whole numbers from 1")
+    if row.pixels and row.task not in SCALED:
+        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r}; only nets for {' and '.join(SCALED)} see less")

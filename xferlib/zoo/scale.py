@@ -1,6 +1,7 @@
-"""Nets that know one scale: they see a large picture reduced, and what they find is brought back to its size."""
+"""Nets that know one scale: they see a large picture reduced, to one size or to several, and tell of the whole."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,28 +13,64 @@ SCALED = ("segmentation", "reflection removal")
 """Tasks whose result on a reduced picture can be brought back to the whole one."""
 
 
-def reduced(image: Tensor, pixels: int | None) -> Tensor:
+def seen(image: Tensor, pixels: Sequence[int]) -> list[Tensor]:
     """
-    Reduce a picture to about a number of pixels.
+    Give the sizes of a picture that a net sees.
 
     Parameters
     ----------
-    image : Tensor, shape (3, H, W)
-        RGB in [0, 1].
-    pixels : int or None
-        How many; None for any number.
+    image : Tensor, shape (C, H, W)
+        The picture, values in [0, 1].
+    pixels : sequence of int
+        To about so many pixels it is reduced, each time in its proportions; ``()`` leaves it as it is.
 
     Returns
     -------
-    Tensor, shape (3, h, w)
-        The picture in its proportions; the very same one if it has no more.
+    list of Tensor
+        The reduced pictures (C, h, w), the largest first, each size once. Where the picture has no more pixels than
+        asked for, it is there itself.
     """
+    found = [_reduced(image, most) for most in sorted(pixels, reverse=True)] or [image]
+    return list({each.shape: each for each in found}.values())
+
+
+def _reduced(image: Tensor, pixels: int) -> Tensor:
     size = image.shape[1:]
-    if pixels is None or size.numel() <= pixels:
+    if size.numel() <= pixels:
         return image
     share = math.sqrt(pixels / size.numel())
     height, width = (max(1, round(share * side)) for side in size)
     return resize_bicubic(image[None], (height, width))[0].clamp(0, 1)
+
+
+def average_sizes(predict: Callable[[Tensor], Tensor], image: Tensor, pixels: Sequence[int]) -> Tensor:
+    """
+    Average what a net says over the sizes of a picture that it sees.
+
+    Parameters
+    ----------
+    predict : callable
+        Takes (C, h, w), gives (K, h, w), probabilities.
+    image : Tensor, shape (C, H, W)
+        The picture, values in [0, 1].
+    pixels : sequence of int
+        As `seen` takes them.
+
+    Returns
+    -------
+    Tensor, shape (K, h, w)
+        The mean, at the size of the largest that is seen.
+
+    References
+    ----------
+    Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
+    Connected CRFs", TPAMI 2018, section 3.2, take the maximum over three sizes.
+    """
+    first, *others = seen(image, pixels)
+    total = predict(first)
+    for other in others:
+        total = total + enlarged(predict(other), first.shape[1:])
+    return total / (1 + len(others)) if others else total
 
 
 def enlarged(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
@@ -82,7 +119,7 @@ def most_probable(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     return labels
 
 
-def taken_away(image: Tensor, seen: Tensor, made: Tensor) -> Tensor:
+def taken_away(image: Tensor, reduced: Tensor, made: Tensor) -> Tensor:
     """
     Take from a whole picture what a net took from the reduced one.
 
@@ -90,7 +127,7 @@ def taken_away(image: Tensor, seen: Tensor, made: Tensor) -> Tensor:
     ----------
     image : Tensor, shape (3, H, W)
         The whole picture, RGB in [0, 1].
-    seen, made : Tensor, shape (3, h, w)
+    reduced, made : Tensor, shape (3, h, w)
         The reduced picture, and what the net made of it.
 
     Returns
@@ -98,6 +135,6 @@ def taken_away(image: Tensor, seen: Tensor, made: Tensor) -> Tensor:
     Tensor, shape (3, H, W)
         RGB in [0, 1]; ``made`` itself where the picture was not reduced.
     """
-    if seen.shape == image.shape:
+    if reduced.shape == image.shape:
         return made
-    return (image - resize_bicubic((seen - made)[None], image.shape[1:])[0]).clamp(0, 1)
+    return (image - resize_bicubic((reduced - made)[None], image.shape[1:])[0]).clamp(0, 1)

@@ -115,7 +115,7 @@ def save(
     commit: str | None = None,
     curve: Sequence[float] = (),
     views: Views = 1,
-    pixels: int | None = None,
+    pixels: Sequence[int] = (),
     folder: str | os.PathLike | None = None,
 ) -> Row:
     """
@@ -144,7 +144,7 @@ def save(
         See `Row`.
     views : {1, 2, 8}
         See `Row`.
-    pixels : int, optional
+    pixels : sequence of int
         See `Row`.
     folder : path, optional
         Folder of the zoo, made where missing; by default that of the shipped nets.
@@ -186,7 +186,7 @@ def save(
         cost=dict(cost),
         curve=tuple(curve),
         views=views,
-        pixels=pixels,
+        pixels=tuple(pixels),
     )
     check_sight(entry)
     _built(name, entry.net, entry.arguments, state)

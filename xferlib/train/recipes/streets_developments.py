@@ -160,7 +160,7 @@ def _large(name: str, net: type[nn.Module], arguments: Mapping[str, Any], weight
         lr=OPTIONS["lr"],
         classes=streets.CLASSES,
         palette="streets",
-        pixels=math.prod(LARGE),
+        pixels=(math.prod(LARGE),),
         data="drawn streets (xferlib.data.streets), 256x512",
         terms="drawn by this project with textures from photographs shipped by scikit-image",
         options={name: value for name, value in OPTIONS.items() if name != "lr"},
