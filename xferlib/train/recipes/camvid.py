@@ -76,7 +76,7 @@ def _opinions(data: Path | None) -> Dataset:
 
 
 def _opinion(teacher: nn.Module, frames: Tensor) -> Tensor:
-    return avg_pool2d(_probable(teacher, frames[0])[None], 2)
+    return avg_pool2d(_of_views(teacher, frames[0])[None], 2)
 
 
 def _begun() -> nn.Module:
@@ -135,17 +135,16 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
 
 def _measure_applied(net: nn.Module, data: Path | None) -> dict[str, float]:
     """Measure a net on frames as they are, and on what it gives when it is applied."""
-    both = evaluate(lambda frames: _probable(net, frames[0])[None], CamVid(_root(data), "val"), len(streets.CLASSES))
-    return {**_measure(net, data), "mean IU, as applied": both["mean IU"]}
+
+    def applied(frames: Tensor) -> Tensor:
+        return average_sizes(partial(_of_views, net), frames[0], PIXELS)[None]
+
+    averaged = evaluate(applied, CamVid(_root(data), "val"), len(streets.CLASSES))
+    return {**_measure(net, data), "mean IU, as applied": averaged["mean IU"]}
 
 
-def _probable(net: nn.Module, frame: Tensor) -> Tensor:
-    """Average the probabilities of classes over sizes and views of a frame."""
-
-    def of_views(frame: Tensor) -> Tensor:
-        return average_views(lambda view: net(view[None])[0].softmax(0), frame, VIEWS)
-
-    return average_sizes(of_views, frame, PIXELS)
+def _of_views(net: nn.Module, frame: Tensor) -> Tensor:
+    return average_views(lambda view: net(view[None])[0].softmax(0), frame, VIEWS)
 
 
 _OPTIONS = {"weight_decay": 0.01, "warmup": 100, "workers": 1, "precision": "bf16-mixed"}
