@@ -183,7 +183,7 @@ def test_a_card_says_what_is_on_record():
     assert "polyline" not in card and "views" not in card
     assert "<td>8 of a picture are averaged when it is applied" in cards.card(replace(net, views=8), {})
     assert "sizes" not in card
-    assert "<td>a larger picture is reduced to 600 and to 51,200 pixels" in cards.card(
+    assert "<td>a larger picture is reduced to 600 and 51,200 pixels" in cards.card(
         replace(net, pixels=(600, 51_200)), {}
     )
 

@@ -47,7 +47,8 @@ def _facts(net: Row, of: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if net.views > 1:
         yield "views", f"{net.views} of a picture are averaged when it is applied, unless told otherwise"
     if net.pixels:
-        sizes = " and to ".join(f"{number:,}" for number in net.pixels)
+        *others, last = (f"{number:,}" for number in net.pixels)
+        sizes = f"{', '.join(others)} and {last}" if others else last
         yield "sizes", f"a larger picture is reduced to {sizes} pixels for it, unless told otherwise"
     yield "cost", f"{_duration(net.cost['seconds'])} on {escape(net.cost['hardware'])}"
     if net.curve:
