@@ -57,7 +57,7 @@ def roi_pool(
     spatial_scale: float = 1.0,
 ) -> Tensor:
     """
-    Take the maximum in each bin of each box, after rounding box and bins to whole cells.
+    Take the maximum in each bin of each box, after rounding box and bins to whole cells, the last one included.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def roi_warp(
     sampling_ratio: int = 2,
 ) -> Tensor:
     """
-    Average bilinear samples in each bin, after rounding the box to whole cells.
+    Average bilinear samples in each bin, after rounding the box to whole cells, the last one included.
 
     Parameters
     ----------

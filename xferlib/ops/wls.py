@@ -56,7 +56,7 @@ def wls_filter(
     Notes
     -----
     Setting the derivative to zero gives one linear equation a pixel, ``A u = values``, which has one solution. It is
-    found by conjugate gradients. Alone they would be slow, for an iteration carries news by one pixel only; so each is
+    found by conjugate gradients. Alone they would be slow, for the weights span a range of 1e4 or more; so each is
     preconditioned by one V-cycle of multigrid on a pyramid. There 2x2 pixels become one, whose equation is the sum of
     theirs, and so has the same form. No eigenvalue of A is below 1, hence the error is no larger than the residual.
     All is computed in double precision: in single the weights' range of 1e4 would use up the digits.

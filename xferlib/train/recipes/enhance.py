@@ -155,7 +155,7 @@ def _dissimilarity(images: Tensor, targets: Tensor) -> Tensor:
 
 def brightened(image: Tensor) -> Tensor:
     """
-    Raise a picture to the power that brings its mean luminance to `SHOWN`: the best that gamma can know.
+    Raise a picture to the power that brings its mean luminance to `SHOWN`.
 
     Parameters
     ----------
