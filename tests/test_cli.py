@@ -583,7 +583,7 @@ def test_train_stopped_says_how_to_go_on(trained, monkeypatch, capsys):
 
     monkeypatch.setattr(running, "run", stopped)
     assert cli.main(["train", "dark-net"]) == 130
-    assert "stopped; the same command goes on from the checkpoint" in capsys.readouterr().err
+    assert "stopped; the same command goes on from the last checkpoint, of which" in capsys.readouterr().err
 
 
 def test_an_unknown_recipe_is_refused(capsys):

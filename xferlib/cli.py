@@ -105,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--zoo", **zoo)
 
-    train = command("train", _train, "Train a net by its recipe.", "; the same command goes on from the checkpoint")
+    after_stop = "; the same command goes on from the last checkpoint, of which there is one every two minutes"
+    train = command("train", _train, "Train a net by its recipe.", after_stop)
     train.add_argument("name", metavar="NAME", help="a recipe; an unknown name shows all of them")
     train.add_argument("--steps", metavar="N", type=_positive, help="steps, instead of the recipe's")
     train.add_argument("--seed", metavar="S", type=_natural, help="seed, instead of the recipe's")

@@ -62,6 +62,37 @@ def test_rare_classes_count_more_and_void_not_at_all(mine):
     assert less * shares + more * (1 - shares) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_net_sees_no_larger_picture_than_those_of_the_folder(mine):
+    assert recipes.find("enet").adapt(recipes.find("enet"), mine).pixels == (40 * 60,)
+
+
+@pytest.mark.parametrize("number", [2, 5])  # trained on, and held back
+def test_a_faulty_mask_is_named_before_the_training(mine, number, capsys):
+    Image.new("L", (60, 41)).save(mine / "label" / f"{number}.png")
+    assert cli.main(["train", "fcn8s", "--data", "mine", "--steps", "1", "--device", "cpu"]) == 2
+    assert f"{number}.png: a mask of (41, 60) does not fit its picture" in capsys.readouterr().err
+    assert not (mine.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_masks_of_one_class_are_refused(mine, named):
+    for path in (mine / "label").iterdir():
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.where(mask == 1, 0, 255).astype(np.uint8)).save(path)
+    if named:
+        (mine / "classes.txt").write_text("ground\nroad\n")
+    with pytest.raises(RecipeError, match=r"hold (ground|class 0) alone.* where a mask has 0 and 255, write 1 for 255"):
+        _run("fcn8s", data=mine, steps=1)
+
+
+def test_a_folder_that_cannot_be_split_is_refused(mine):
+    for path in [*mine.glob("*/*.png")]:
+        if path.stem != "0":
+            path.unlink()
+    with pytest.raises(RecipeError, match="one picture cannot be split; give at least two"):
+        _run("fcn8s", data=mine, steps=1)
+
+
 def test_without_a_folder_it_says_what_to_name(mine, capsys):
     with pytest.raises(RecipeError, match="'unet' trains on your own data: name its folder, --data DIR"):
         _run("unet")

@@ -218,6 +218,14 @@ def test_a_map_shows_the_objects_that_the_net_is_sure_of():
     assert counts[0] > counts[1] > counts[2] == 1
 
 
+def test_a_picture_with_more_objects_than_the_net_gives_is_not_passed_over():
+    row, image = zoo.row("mask-rcnn-shapes"), shapes.Shapes(2, seed=1, split="test")[1][0]
+    net = zoo.load("mask-rcnn-shapes")
+    net.detections = 2
+    with pytest.warns(UserWarning, match="2 objects are all that this net gives of one picture"):
+        assert zoo.inference.run(net, row, image).max() <= 2
+
+
 def test_paintings_are_not_averaged(painters):
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     with pytest.raises(zoo.ZooError, match="'one' cannot be averaged over 8 views"):

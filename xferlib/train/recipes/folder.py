@@ -18,7 +18,7 @@ from xferlib.nets.enet import ENet
 from xferlib.nets.fcn import FCN
 from xferlib.nets.segnet import SegNet
 from xferlib.nets.unet import UNet
-from xferlib.train.recipe import Recipe
+from xferlib.train.recipe import Recipe, RecipeError
 from xferlib.train.recipes.streets import SLIM, WIDTHS
 
 CROP, SCALES = (256, 256), (0.6, 1.4)
@@ -44,23 +44,40 @@ def _measure(net: nn.Module, data: Path) -> dict[str, float]:
     return evaluate(net, held_back, len(held_back.classes))
 
 
-def _weights(pictures: Dataset) -> tuple[float, ...]:
+def _weights(pixels: Tensor) -> tuple[float, ...]:
     """Let rare classes count more: square roots of ENet's weights, with a mean of 1 over pixels."""
-    count = len(pictures.classes)
-    pixels = sum(pixel_counts(labels, count) for _, labels in pictures)
     weights = class_weights(pixels).sqrt()
     return tuple((weights / (weights * pixels / pixels.sum()).sum()).tolist())
 
 
+def _counted(pictures: Dataset) -> tuple[Tensor, int]:
+    """Read all masks, and count the pixels of each class and those of the largest picture."""
+    sizes, counts = zip(
+        *((labels.numel(), pixel_counts(labels, len(pictures.classes))) for _, labels in pictures), strict=True
+    )
+    return sum(counts), max(sizes)
+
+
 def _adapted(recipe: Recipe, data: Path) -> Recipe:
-    """Fit a recipe to the classes of a folder."""
-    pictures = masks(data, "train")
-    classes = pictures.classes
+    """Fit a recipe to the classes and sizes of a folder; what is wrong with a picture or mask is found now."""
+    try:
+        pictures, held_back = masks(data, "train"), masks(data, "val")
+        classes = pictures.classes
+        (pixels, largest), (others, _) = _counted(pictures), _counted(held_back)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    present = [name for name, count in zip(classes, pixels + others, strict=True) if count]
+    if len(present) < 2:
+        raise RecipeError(
+            f"{data}: the masks hold {' and '.join(present) or 'no class'} alone, and a net needs two classes to tell "
+            "apart. The value 255 is void: where a mask has 0 and 255, write 1 for 255"
+        )
     return replace(
         recipe,
         arguments={**recipe.arguments, "num_classes": len(classes)},
         classes=classes,
-        loss=partial(_loss, weights=_weights(pictures)),
+        loss=partial(_loss, weights=_weights(pixels)),
+        pixels=(largest,),
         data=f"{len(pictures)} pictures of {data.absolute().name}, {len(classes)} classes",
         adapt=None,
     )
