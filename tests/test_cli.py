@@ -40,7 +40,7 @@ class Dark(nn.Module):
 class Halves(Dark):
     """Finds two objects: the left half, and less surely the right; and a third of which it is not sure."""
 
-    sure = 0.5
+    detections, largest, overlap, sure = 100, 8, 0.5, 0.5
 
     def detect(self, image: torch.Tensor, views: int) -> Instances:
         masks = torch.zeros(3, *image.shape[1:], dtype=torch.bool)

@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
     full = "let the net see as it is a picture larger than those it was trained on, which is reduced for it otherwise"
     apply.add_argument("--full-size", action="store_true", help=full)
+    white = "value that stands for white in grey pictures of more than 8 bits: 4095 for 12 bits (65535; 1 for floats)"
+    apply.add_argument("--white", metavar="VALUE", type=float, help=white)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
     apply.add_argument("--style", metavar="STYLE[:SHARE]", type=_share, action="append", default=[], help=style)
     apply.add_argument("--zoo", **zoo)
@@ -210,7 +212,7 @@ def _apply(options: argparse.Namespace) -> int:
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:
-            _apply_one(net, row, path, targets, probable, shares, how)
+            _apply_one(net, row, path, targets, probable, shares, how, options.white)
             done += 1
         except zoo.ZooError:
             raise
@@ -272,11 +274,12 @@ def _apply_one(
     probable: str | None,
     shares: "Tensor | None",
     how: Mapping[str, Any],
+    white: float | None,
 ) -> None:
     from xferlib.data import images
     from xferlib.zoo.inference import PICTURES, class_probabilities, colours, run
 
-    image = images.read(path)
+    image = images.read(path, white=white)
     # The result is written last, so that it never lacks what goes with it.
     if probable:
         chances = class_probabilities(net, row, image, **how)

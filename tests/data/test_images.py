@@ -168,7 +168,15 @@ def test_sixteen_bits_with_a_transparent_value(tmp_path):
 def test_twelve_bits_in_sixteen(tmp_path):
     path = stored(tmp_path / "a.png", Image.fromarray(np.array([[0, 4095]], np.uint16)))
     assert images.read(path, white=4095)[0].tolist() == [[0, 1]]
-    assert images.read(path)[0, 0, 1] == pytest.approx(4095 / 65535)
+    with pytest.warns(
+        UserWarning, match="brightest pixel of this picture is 4095 of 65535: .* 12 bits, give white=4095"
+    ):
+        assert images.read(path)[0, 0, 1] == pytest.approx(4095 / 65535)
+
+
+@pytest.mark.parametrize("values", [[0, 2**14], [0, 0]])
+def test_a_picture_bright_enough_for_sixteen_bits_is_taken_for_one(tmp_path, values):
+    assert images.read(stored(tmp_path / "a.png", Image.fromarray(np.array([values], np.uint16)))).min() == 0
 
 
 def test_thirty_two_bit_integers(tmp_path):

@@ -366,7 +366,10 @@ def test_nuclei_are_scored_by_all_views_and_by_one(data):
     class Oracle(torch.nn.Module):
         """Finds all with eight views, and the first half with one; is sure from .9 on, and doubts a wrong object."""
 
-        sure = 0.9
+        detections, largest, overlap, sure = 1000, 500, 1, 0.9
+
+        def forward(self, images):
+            return images
 
         def detect(self, image, views=1):
             true = Instances.from_map(next(numbers for known, numbers in truths if torch.equal(known, image)))

@@ -149,13 +149,6 @@ def test_a_net_that_sees_the_whole_picture_refuses_one_beyond_the_memory(painter
         assert zoo.apply(name, image, painters[1], styles=styles, max_memory=20_000_000).shape == (3, 60, 80)
 
 
-def test_objects_are_looked_for_in_the_whole_picture():
-    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="this net must see it whole: reduce it to about"):
-        zoo.apply("mask-rcnn-shapes", image, max_memory=10_000)
-    assert zoo.apply("mask-rcnn-shapes", image).shape == (64, 64)
-
-
 def test_labels_of_eight_views_turn_with_the_picture():
     image, _ = cells.draw(3, 90, 120)
     alone, labels = (zoo.apply("unet-cells", image[0].numpy(), views=views) for views in (1, 8))
@@ -216,14 +209,6 @@ def test_a_map_shows_the_objects_that_the_net_is_sure_of():
         assert torch.equal(shown, found.sure(sure).to_map())
         counts.append(len(shown.unique()))
     assert counts[0] > counts[1] > counts[2] == 1
-
-
-def test_a_picture_with_more_objects_than_the_net_gives_is_not_passed_over():
-    row, image = zoo.row("mask-rcnn-shapes"), shapes.Shapes(2, seed=1, split="test")[1][0]
-    net = zoo.load("mask-rcnn-shapes")
-    net.detections = 2
-    with pytest.warns(UserWarning, match="2 objects are all that this net gives of one picture"):
-        assert zoo.inference.run(net, row, image).max() <= 2
 
 
 def test_paintings_are_not_averaged(painters):

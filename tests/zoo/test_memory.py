@@ -70,6 +70,19 @@ def test_a_picture_that_fits_is_done_at_once(doubling, image):
     assert net.sizes == [(150, 90)]
 
 
+def test_a_net_that_looks_hardly_beyond_a_tile_gets_tiles_that_fit_the_cache(doubling):
+    large = torch.rand(3, 600, 700, generator=torch.Generator().manual_seed(1))
+    net = Watched(doubling).eval()
+    bytes_per_pixel(net)
+    net.sizes.clear()
+    with torch.no_grad():
+        torch.testing.assert_close(apply_within(net, large), doubling(large[None])[0], atol=1e-6, rtol=0)
+        assert len(net.sizes) == 4 and max(net.sizes) == (512, 512)
+        net.halo = 60  # more work than tiles are worth
+        apply_within(net, large)
+    assert net.sizes[4:] == [(600, 700)]
+
+
 @pytest.mark.parametrize("most", [2**40, 300_000])
 def test_what_is_made_of_the_result_is_made_of_each_tile(doubling, image, most):
     with torch.no_grad():
@@ -88,12 +101,13 @@ def test_a_net_without_padding_is_tiled_anyway(image):
 def test_a_net_that_sees_the_whole_picture_is_refused_with_the_size_that_fits(image):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.InstanceNorm2d(4)).eval()
     net.stride = 1
-    side = 40
-    allowed = int(bytes_per_pixel(net) * side**2) + 1
-    with pytest.raises(ValueError, match=r"a picture of 150x90 .* must see it whole: reduce it to about 40x40"):
+    allowed = int(bytes_per_pixel(net) * 50 * 30) + 1
+    with pytest.raises(ValueError, match=r"a picture of 150x90 .* must see it whole: reduce it to about 50x30"):
         apply_within(net, image, allowed)
     with torch.no_grad():
-        assert apply_within(net, image[:, :side, :side], allowed).shape == (4, side, side)
+        assert apply_within(net, image[:, :50, :30], allowed).shape == (4, 50, 30)
+    with pytest.raises(ValueError, match="reduce it to about 1x1, or allow more"):
+        apply_within(net, image, 1)
 
 
 def test_a_memory_that_holds_no_tile_is_refused_with_the_least_that_does(doubling, image):

@@ -28,6 +28,8 @@ _TRANSPOSES = {
 }
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _VOID = 255
+_DIM = 2**14 - 1
+"""A picture of 16 bits that is no brighter has probably fewer bits."""
 
 # Pillow's pixel limit and Python's warning filters belong to the whole process: one thread at a time.
 _decoding = threading.Lock()
@@ -69,7 +71,9 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, white: float | N
     colour to 8 bits a channel. Colour profiles are not applied.
     """
     with _opened(path, max_pixels) as image:
-        return from_pil(image, white)
+        picture, mode = _converted(image, white), image.mode
+    _warn_if_dim(picture, mode, white)
+    return picture
 
 
 def read_labels(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -113,8 +117,8 @@ def from_pil(image: Image.Image, white: float | None = None) -> Tensor:
         The picture; it is not changed.
     white : float, optional
         The stored value that means white in a mode without a fixed range. The default is 65535 for integers
-        of 16 or 32 bits and 1 for floats; a 12-bit picture in a 16-bit file takes 4095. Modes of 8 bits
-        ignore it.
+        of 16 or 32 bits and 1 for floats; a 12-bit picture in a 16-bit file takes 4095, and warns without it.
+        Modes of 8 bits ignore it.
 
     Returns
     -------
@@ -126,6 +130,12 @@ def from_pil(image: Image.Image, white: float | None = None) -> Tensor:
     ImageError
         If ``white`` is not positive, or a pixel divided by it leaves [0, 1].
     """
+    picture = _converted(image, white)
+    _warn_if_dim(picture, image.mode, white)
+    return picture
+
+
+def _converted(image: Image.Image, white: float | None) -> Tensor:
     image = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_grey(image, white)
@@ -298,12 +308,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey(image: Image.Image, white: float | None) -> Tensor:
+    stored = np.asarray(image).astype(np.float64)
+    low, high = stored.min(), stored.max()
     if white is None:
         white = 1.0 if image.mode == "F" else 65535.0
     if not white > 0:
         raise ImageError(f"white={white} is not positive")
-    stored = np.asarray(image).astype(np.float64)
-    low, high = stored.min(), stored.max()
     if not (low >= 0 and high <= white):
         raise ImageError(
             f"mode {image.mode} runs from {low:g} to {high:g}, not within 0 to {white:g}; pass white= the "
@@ -314,6 +324,19 @@ def _deep_grey(image: Image.Image, white: float | None) -> Tensor:
     if isinstance(transparent, int):
         grey[stored == transparent] = 1
     return torch.from_numpy(grey).float().repeat(3, 1, 1)
+
+
+def _warn_if_dim(picture: Tensor, mode: str, white: float | None) -> None:
+    if white is not None or not (mode == "I" or mode.startswith("I;16")):
+        return
+    brightest = round(picture.max().item() * 65535)
+    if 0 < brightest <= _DIM:
+        bits = brightest.bit_length()
+        warnings.warn(
+            f"the brightest pixel of this picture is {brightest} of 65535: if its camera has {bits} bits, give "
+            f"white={2**bits - 1}, or --white {2**bits - 1}",
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -165,6 +165,7 @@ class MaskRCNN(nn.Module):
         )
         self.coupled, self.sampled = coupled, sampled
         self.detections, self.score, self.overlap, self.sure = detections, score, overlap, sure
+        self.largest = max(anchors)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache, partial
@@ -15,10 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xferlib.data import images
-from xferlib.ops.instances import Instances
 from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
 from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
+from xferlib.zoo.objects import find_objects
 from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
 from xferlib.zoo.weights import load_row
 
@@ -228,8 +227,7 @@ def run(
             case "segmentation":
                 return _labels(net, row, image, max_memory, views, pixels)
             case "instances":
-                check_fits(net, image, max_memory)
-                return _objects(net, image.to(device), views).to_map().cpu()
+                return find_objects(net, image, views, max_memory)
             case "style" if shares is not None:
                 painter = Painter(net, shares.to(device)).eval()
                 check_fits(painter, image, max_memory)
@@ -316,17 +314,6 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     if total == 0:
         raise ZooError(f"the shares of {', '.join(styles)} are all 0; give one a share above")
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
-
-
-def _objects(net: nn.Module, image: Tensor, views: Views) -> Instances:
-    found = net.detect(image, views)
-    if len(found.scores) == getattr(net, "detections", None):
-        warnings.warn(
-            f"{len(found.scores)} objects are all that this net gives of one picture, and there may be more: cut the "
-            "picture into pieces",
-            stacklevel=2,
-        )
-    return found.sure(net.sure)
 
 
 def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:

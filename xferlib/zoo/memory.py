@@ -23,6 +23,8 @@ MEMORY = _half_of_all()
 """Bytes that a net's activations may take unless asked otherwise: half of this machine's memory, or 4 GB."""
 
 _PROBE = 128
+_TILE = 512
+"""Side of the tiles of a net that looks hardly beyond them: they stay in a processor's cache, which is faster."""
 _bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
 _halos: "WeakKeyDictionary[nn.Module, int | None]" = WeakKeyDictionary()
 
@@ -80,10 +82,12 @@ def apply_within(
         If the picture does not fit and the net cannot be tiled, or no tile of it fits. The message says what would.
     """
     height, width = image.shape[-2:]
-    if bytes_per_pixel(net) * height * width <= max_memory and not getattr(net, "margin", 0):
+    near = 0 < getattr(net, "halo", 0) <= _TILE // 16
+    largest = min(max_memory, _TILE**2 * bytes_per_pixel(net)) if near else max_memory
+    if bytes_per_pixel(net) * height * width <= largest and not getattr(net, "margin", 0):
         result = net(image[None].to(device_of(net)))
         return (then(result) if then else result)[0].to(image.device)
-    side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
+    side = math.isqrt(int(largest / bytes_per_pixel(net)))
     if getattr(net, "margin", 0):
         return apply_tiled(net, image, net.legal_size(min(side, 512)), then=then)
     halo, stride = halo_of(net), getattr(net, "stride", 1)
@@ -92,9 +96,7 @@ def apply_within(
     tile = side // stride * stride
     if tile < 2 * halo + stride:
         least = (2 * halo + stride) ** 2 * bytes_per_pixel(net)
-        raise ValueError(
-            f"{_megabytes(max_memory)} of memory hold no tile; this net takes at least {_megabytes(least)}"
-        )
+        raise ValueError(f"{megabytes(max_memory)} of memory hold no tile; this net takes at least {megabytes(least)}")
     return apply_tiled(net, image, min(tile, max(height, width)), halo=halo, stride=stride, then=then)
 
 
@@ -119,11 +121,11 @@ def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:
     height, width = image.shape[-2:]
     needed = bytes_per_pixel(net) * height * width
     if needed > max_memory:
-        side = math.isqrt(int(max_memory / bytes_per_pixel(net)))
+        height_then, width_then = (max(1, int(side * math.sqrt(max_memory / needed))) for side in (height, width))
         raise ValueError(
-            f"a picture of {height}x{width} takes about {_megabytes(needed)} of memory, more than the "
-            f"{_megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about {side}x{side}, or "
-            "allow more"
+            f"a picture of {height}x{width} takes about {megabytes(needed)} of memory, more than the "
+            f"{megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about "
+            f"{height_then}x{width_then}, or allow more"
         )
 
 
@@ -170,5 +172,18 @@ def device_of(net: nn.Module) -> torch.device:
     return next((p.device for p in net.parameters()), torch.device("cpu"))
 
 
-def _megabytes(count: float) -> str:
+def megabytes(count: float) -> str:
+    """
+    Write a number of bytes as one says it.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        Such as "12 MB", rounded up.
+    """
     return f"{math.ceil(count / 2**20)} MB"

@@ -18,6 +18,7 @@ from xferlib.nets.mask_rcnn import MaskRCNN
 from xferlib.ops.instances import Instances
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.mask_rcnn_shapes import OPTIONS, SLIM, Sample, instance_loss
+from xferlib.zoo.objects import find_objects
 
 CROP = 192
 SCALES = (0.6, 1.7)
@@ -69,7 +70,7 @@ def _pictures(data: Path | None, seed: int) -> Dataset:
 
 
 def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
-    """Score the held-back pictures: all, by kind, and all by a single view of each."""
+    """Score the held-back pictures: all, by kind, and all by a single view of each; maps are those of `xferlib apply`."""
     held_back = Nuclei(_root(data), "val")
     pictures = [held_back[i] for i in range(len(held_back))]
     masks, boxes = AveragePrecision(detections=500), AveragePrecision(of="boxes", detections=500)
@@ -78,8 +79,8 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         found, truth = net.detect(image, RECIPE.views), Instances.from_map(numbers)
         masks.add(found, truth)
         boxes.add(found, truth)
-        maps[Nuclei.kind(image)].append((found.sure(net.sure).to_map(), numbers))
-    alone = [(net.detect(image).sure(net.sure).to_map(), numbers) for image, numbers in pictures]
+        maps[Nuclei.kind(image)].append((find_objects(net, image, RECIPE.views), numbers))
+    alone = [(find_objects(net, image), numbers) for image, numbers in pictures]
     figures: dict[str, Any] = {}
     parts = {"": maps["fluorescence"] + maps["stained"], **{f" {kind}": pairs for kind, pairs in maps.items()}}
     for part, pairs in {**parts, ", 1 view": alone}.items():
