@@ -181,6 +181,16 @@ def test_objects_are_written_with_their_numbers(shop):
     assert overlay.shape == image.shape and not torch.equal(overlay, image)
 
 
+def test_white_says_what_is_bright_in_a_picture_of_many_bits(shop):
+    Image.fromarray(np.array([[0, 1000, 3000, 4095]] * 4, np.uint16)).save("deep.png")
+    with pytest.warns(UserWarning, match="brightest pixel of this picture is 4095 of 65535: .* --white 4095"):
+        assert cli.main(["apply", "dark-net", "deep.png", "-o", "dim", "--zoo", "zoo"]) == 0
+    assert cli.main(["apply", "dark-net", "deep.png", "-o", "lit", "--zoo", "zoo", "--white", "4095"]) == 0
+    dim, lit = (images.read_labels(f"{folder}/deep.png")[0].tolist() for folder in ("dim", "lit"))
+    assert dim == [1, 1, 1, 1] and lit == [1, 1, 0, 0]
+    assert cli.main(["apply", "dark-net", "deep.png", "-o", "none", "--zoo", "zoo", "--white", "0"]) == 1
+
+
 @pytest.fixture
 def painter(shop):
     """The zoo with a net that paints in three styles."""

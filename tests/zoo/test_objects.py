@@ -81,6 +81,23 @@ def test_what_pieces_hold_does_not_depend_on_where_they_are_cut(monkeypatch):
         assert len(found.unique()) == len(whole.unique())
 
 
+def test_an_object_whose_place_is_not_quite_sure_is_found_once(monkeypatch):
+    class Trembling(Spots):
+        def detect(self, image: Tensor, views: int) -> Instances:
+            found = super().detect(image, views)
+            moved = found.boxes + (0.75 if len(self.seen) % 2 else -0.75)
+            height, width = image.shape[1:]
+            return found._replace(boxes=moved.clamp_min(0).minimum(torch.tensor([width, height] * 2)))
+
+    monkeypatch.setattr(objects, "PIECE", 3_000)
+    picture = scattered(150, 200, 310)
+    found = find_objects(Trembling(10**6), picture)
+    places = components(picture[0] > 0)
+    numbers = [found[places == k].unique() for k in range(1, 151)]
+    assert all((each > 0).sum() == 1 for each in numbers)
+    assert len(torch.cat(numbers).unique()) == 151  # and none
+
+
 def test_a_crowded_picture_is_cut_until_the_net_can_name_all():
     picture = scattered(150, 200, 310)
     net = Spots(40)

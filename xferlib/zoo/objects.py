@@ -13,7 +13,7 @@ from xferlib.ops.instances import Instances
 from xferlib.ops.views import Views
 from xferlib.zoo.memory import MEMORY, bytes_per_pixel, device_of, megabytes
 
-PIECE = 512 * 512
+PIECE = 640 * 640
 """Pixels of a piece at most; more where objects are so large that a piece would hold few."""
 _SLACK = 4
 """Two pieces may place the centre of one object so many pixels apart."""

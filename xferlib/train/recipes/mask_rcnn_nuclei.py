@@ -70,7 +70,7 @@ def _pictures(data: Path | None, seed: int) -> Dataset:
 
 
 def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
-    """Score the held-back pictures: all, by kind, and all by a single view of each; maps are those of `xferlib apply`."""
+    """Score the held-back pictures: all, by kind, and all by a single view, in maps as `xferlib apply` gives them."""
     held_back = Nuclei(_root(data), "val")
     pictures = [held_back[i] for i in range(len(held_back))]
     masks, boxes = AveragePrecision(detections=500), AveragePrecision(of="boxes", detections=500)
