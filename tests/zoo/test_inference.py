@@ -125,6 +125,7 @@ def test_shares_add_up_to_one_at_most(painters, name, styles, shares):
     [
         ("three", None, "'three' paints in several styles; name one or more of: waves, dots, glass"),
         ("three", {"dot": 1.0}, "has no style 'dot'; did you mean 'dots'? there are: waves"),
+        ("three", "dot", "has no style 'dot'; did you mean 'dots'?"),
         ("three", {"dots": -0.5}, "share -0.5 of style 'dots'; it must be a number from 0 up"),
         ("three", {"dots": float("nan")}, "share nan of style 'dots'"),
         ("three", {"dots": 0.0}, "the shares of dots are all 0"),
@@ -134,6 +135,12 @@ def test_shares_add_up_to_one_at_most(painters, name, styles, shares):
 def test_styles_that_make_no_sense_are_refused(painters, name, styles, message):
     with pytest.raises(zoo.ZooError, match=re.escape(message)):
         zoo.apply(name, torch.rand(3, 20, 20), painters[1], styles=styles)
+
+
+def test_one_style_can_be_named_alone(painters):
+    image = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    named, shared = (zoo.apply("three", image, painters[1], styles=styles) for styles in ("dots", {"dots": 1.0}))
+    assert torch.equal(named, shared) and not torch.equal(named, image)
 
 
 def test_a_net_without_styles_takes_none(shipped):

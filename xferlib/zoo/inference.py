@@ -32,7 +32,7 @@ def apply(
     image: Picture,
     folder: str | os.PathLike | None = None,
     *,
-    styles: Mapping[str, float] | None = None,
+    styles: str | Mapping[str, float] | None = None,
     max_memory: int = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
@@ -49,7 +49,7 @@ def apply(
         floats in [0, 1]; or tensor (3, H, W), float in [0, 1].
     folder : path, optional
         Folder with a manifest and weights; by default that of the shipped nets.
-    styles : mapping of str to float, optional
+    styles : str, or mapping of str to float, optional
         For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
     max_memory : int
         Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
@@ -274,7 +274,7 @@ class Painter(nn.Module):
         return torch.lerp(images, self.net(images, self.shares / strength), strength)
 
 
-def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor | None:
+def style_shares(row: Row, styles: str | Mapping[str, float] | None = None) -> Tensor | None:
     """
     Say how much each of a net's styles counts.
 
@@ -282,9 +282,9 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     ----------
     row : Row
         Row of the manifest.
-    styles : mapping of str to float, optional
-        Share of each style by name, from 0. Shares of more than 1 together are scaled to 1; what they lack of 1 is left
-        to the picture itself.
+    styles : str, or mapping of str to float, optional
+        One style by name; or the share of each by name, from 0. Shares of more than 1 together are scaled to 1; what
+        they lack of 1 is left to the picture itself.
 
     Returns
     -------
@@ -303,6 +303,7 @@ def style_shares(row: Row, styles: Mapping[str, float] | None = None) -> Tensor 
     known = ", ".join(row.classes)
     if not styles:
         raise ZooError(f"{row.name!r} paints in several styles; name one or more of: {known}")
+    styles = {styles: 1.0} if isinstance(styles, str) else styles
     for name, share in styles.items():
         if name not in row.classes:
             close = get_close_matches(name, row.classes, n=1, cutoff=0.4)
