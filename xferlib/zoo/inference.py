@@ -67,9 +67,9 @@ def apply(
     -------
     Tensor
         For a segmentation net the label map (H, W), int64, of the picture's own size. For a net that finds
-        objects their map (H, W), int64: the surest object has number 1, 0 is none. Objects of a score below .5
-        are left out. For a net that paints or restores the new picture (3, H, W), RGB in [0, 1]; one that enlarges s
-        times gives (3, s * H, s * W).
+        objects their map (H, W), int64: the surest object has number 1, 0 is none. Objects that the net is not sure of
+        are left out; a large or crowded picture is searched piece by piece. For a net that paints or restores the new
+        picture (3, H, W), RGB in [0, 1]; one that enlarges s times gives (3, s * H, s * W).
 
     Raises
     ------
