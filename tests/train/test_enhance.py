@@ -47,6 +47,14 @@ def test_crops_are_dark_and_show_the_same_place(photo):
         assert both.corrcoef()[0, 1] > 0.85 > mirrored.corrcoef()[0, 1]
 
 
+def test_the_recipe_sees_pictures_that_are_not_dark_too(photo, monkeypatch):
+    monkeypatch.setattr(enhance, "photographs", lambda data: [photo])
+    dim, all_ = enhance.Crops([photo], 0), enhance.RECIPE.dataset(None, 0)
+    mean = (photo / 255).mean()
+    brightest = [max(crops[index][0].mean() for index in range(30)) / mean for crops in (dim, all_)]
+    assert brightest[0] < 0.7 and brightest[1] > 0.8
+
+
 def test_large_photographs_are_seen_near_and_whole():
     crops = enhance.Crops([torch.zeros(3, 200, 300, dtype=torch.uint8)], 0)
     whole, near = (crops._scene(0, reduced)[0] for reduced in (True, False))
