@@ -47,12 +47,14 @@ def test_crops_are_dark_and_show_the_same_place(photo):
         assert both.corrcoef()[0, 1] > 0.85 > mirrored.corrcoef()[0, 1]
 
 
-def test_the_recipe_sees_pictures_that_are_not_dark_too(photo, monkeypatch):
+def test_from_the_rise_on_the_recipe_sees_pictures_that_are_not_dark_too(photo, monkeypatch):
     monkeypatch.setattr(enhance, "photographs", lambda data: [photo])
-    dim, all_ = enhance.Crops([photo], 0), enhance.RECIPE.dataset(None, 0)
+    crops, rise = enhance.RECIPE.dataset(None, 0), enhance.RISE * enhance.RECIPE.batch_size
     mean = (photo / 255).mean()
-    brightest = [max(crops[index][0].mean() for index in range(30)) / mean for crops in (dim, all_)]
-    assert brightest[0] < 0.7 and brightest[1] > 0.8
+    before, after = (max(crops[first + k][0].mean() for k in range(30)) / mean for first in (rise - 30, rise))
+    assert before < 0.8 and after > 0.9
+    assert torch.equal(enhance.Crops([photo], 0)[rise - 1][0], crops[rise - 1][0])
+    assert max(enhance.Crops([photo], 0)[rise + k][0].mean() for k in range(30)) / mean < 0.8
 
 
 def test_large_photographs_are_seen_near_and_whole():

@@ -154,3 +154,5 @@ def test_a_shipped_net_finds_in_pieces_what_it_finds_in_each_picture(monkeypatch
             kept += bool(best > 0) and (mask & (here == best)).sum() / (mask | (here == best)).sum() > 0.7
     total = sum(len(each.scores) for each in alone)
     assert total > 15 and kept >= 0.8 * total
+    with pytest.raises(ValueError, match="hold no piece of the picture"):
+        zoo.apply("mask-rcnn-shapes", wall, max_memory=10_000)

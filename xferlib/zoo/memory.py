@@ -24,7 +24,7 @@ MEMORY = _half_of_all()
 
 _PROBE = 128
 _TILE = 512
-"""Side of the tiles of a net that looks hardly beyond them: they stay in a processor's cache, which is faster."""
+"""Largest tiles of a net that looks hardly beyond them: they stay in a processor's cache, which is faster."""
 _bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
 _halos: "WeakKeyDictionary[nn.Module, int | None]" = WeakKeyDictionary()
 
@@ -82,14 +82,15 @@ def apply_within(
         If the picture does not fit and the net cannot be tiled, or no tile of it fits. The message says what would.
     """
     height, width = image.shape[-2:]
-    near = 0 < getattr(net, "halo", 0) <= _TILE // 16
-    largest = min(max_memory, _TILE**2 * bytes_per_pixel(net)) if near else max_memory
-    if bytes_per_pixel(net) * height * width <= largest and not getattr(net, "margin", 0):
+    pixels = max_memory / bytes_per_pixel(net)
+    if 0 < getattr(net, "halo", 0) <= _TILE // 16:
+        pixels = min(pixels, _TILE**2)
+    if height * width <= pixels and not getattr(net, "margin", 0):
         result = net(image[None].to(device_of(net)))
         return (then(result) if then else result)[0].to(image.device)
-    side = math.isqrt(int(largest / bytes_per_pixel(net)))
+    side = math.isqrt(int(pixels))
     if getattr(net, "margin", 0):
-        return apply_tiled(net, image, net.legal_size(min(side, 512)), then=then)
+        return apply_tiled(net, image, net.legal_size(min(side, _TILE)), then=then)
     halo, stride = halo_of(net), getattr(net, "stride", 1)
     if halo is None:
         check_fits(net, image, max_memory)
@@ -121,11 +122,11 @@ def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:
     height, width = image.shape[-2:]
     needed = bytes_per_pixel(net) * height * width
     if needed > max_memory:
-        height_then, width_then = (max(1, int(side * math.sqrt(max_memory / needed))) for side in (height, width))
+        fitting = "x".join(str(max(1, int(side * math.sqrt(max_memory / needed)))) for side in (height, width))
         raise ValueError(
             f"a picture of {height}x{width} takes about {megabytes(needed)} of memory, more than the "
-            f"{megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about "
-            f"{height_then}x{width_then}, or allow more"
+            f"{megabytes(max_memory)} allowed, and this net must see it whole: reduce it to about {fitting}, or allow "
+            "more"
         )
 
 

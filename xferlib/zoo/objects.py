@@ -56,7 +56,7 @@ class _Window(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Objects of a piece: their boxes in the picture, classes and scores, and of each where its mask lies and it."""
+    """Objects of a piece: their boxes in the picture, classes, scores, and masks, each beside its place."""
 
     boxes: Tensor
     classes: Tensor
@@ -75,8 +75,8 @@ def find_objects(net: nn.Module, image: Tensor, views: Views = 1, max_memory: in
     Parameters
     ----------
     net : nn.Module
-        A `MaskRCNN`, or a net with its ``detect``, ``detections``, ``largest``, ``overlap`` and ``sure``, in
-        evaluation mode.
+        A `MaskRCNN`, or a net with its ``detect``, ``detections``, ``overlap``, ``sure``, and ``largest``, the side of
+        its largest anchor in pixels; in evaluation mode.
     image : Tensor, shape (3, H, W)
         Image in [0, 1].
     views : {1, 2, 8}

@@ -28,14 +28,12 @@ from xferlib.train.study import Study, Trainer
 
 SIDE, SMALL = 144, 192
 """Side of a crop in pixels; shorter side of the reduced photographs, of which a crop shows most."""
-DARKEST, BRIGHTEST = -3.0, 0.0
-"""Stops of the exposures that are trained on: also pictures that are not dark, so that the net spares their sky."""
-DIM = -1.0
-"""Stops of the brightest exposures of a short training."""
+DARKEST, DIM, BRIGHTEST = -3.0, -1.0, 0.0
+"""Stops of the exposures that are trained on: at first up to the second, then also pictures that are not dark."""
 STOPS = (-1.0, -2.0, -3.0)
 """Stops of those that are measured."""
-RISE, STEPS = 5200, 6200
-"""Steps before the learning rate rises again, and all."""
+RISE, STEPS, BATCH = 5200, 6200, 8
+"""Steps before the learning rate rises again and the exposures get brighter, all steps, and crops of a step."""
 SHOWN = 0.49
 """Mean luminance of the brightened pictures, that of the references."""
 Scene = tuple[Tensor, Tensor]
@@ -75,8 +73,8 @@ class Crops(Dataset):
         Pictures (3, H, W), uint8, of at least ``SIDE`` pixels a side.
     seed : int
         Seed of the order, of the places, of the exposures and of their noise, 0 or larger.
-    brightest : float
-        Stops of the brightest exposures; the darkest have ``DARKEST``.
+    bright_from : float
+        Sample from which on exposures go up to ``BRIGHTEST``, and not to ``DIM``; by default none does.
 
     Raises
     ------
@@ -84,10 +82,10 @@ class Crops(Dataset):
         If a photograph is smaller.
     """
 
-    def __init__(self, photographs: list[Tensor], seed: int, brightest: float = DIM) -> None:
+    def __init__(self, photographs: list[Tensor], seed: int, bright_from: float = float("inf")) -> None:
         if small := [tuple(photo.shape) for photo in photographs if min(photo.shape[1:]) < SIDE]:
             raise ValueError(f"photographs of {small} have no crop of {SIDE} pixels a side; leave them out")
-        self.photographs, self.seed, self.brightest = photographs, seed, brightest
+        self.photographs, self.seed, self.bright_from = photographs, seed, bright_from
         self.order = shuffled(range(len(photographs)), seed)
         self.scenes: dict[tuple[int, bool], Scene] = {}
 
@@ -98,7 +96,8 @@ class Crops(Dataset):
         photo, fused = self._scene(self.order[index], reduced)
         top, left = (int(torch.randint(n - SIDE + 1, (1,), generator=generator)) for n in photo.shape[1:])
         cut = (slice(None), slice(top, top + SIDE), slice(left, left + SIDE))
-        dark = exposures.expose(photo[cut] / 255, augment.uniform(DARKEST, self.brightest, generator), generator)
+        stops = augment.uniform(DARKEST, BRIGHTEST if index >= self.bright_from else DIM, generator)
+        dark = exposures.expose(photo[cut] / 255, stops, generator)
         return augment.flip(dark, fused[cut] / 255, generator)
 
     def _scene(self, number: int, reduced: bool) -> Scene:
@@ -286,16 +285,16 @@ RECIPE = Recipe(
     learner=Learner,
     finish=lambda learner, data: learner.net,
     loss=_loss,
-    dataset=lambda data, seed: Crops(photographs(data), seed, BRIGHTEST),
+    dataset=lambda data, seed: Crops(photographs(data), seed, RISE * BATCH),
     evaluate=_measure,
     steps=STEPS,
-    batch_size=8,
+    batch_size=BATCH,
     lr=3e-3,
     data="photographs of CBSD68, Sun-Hays 80, Urban100 and VOC 2012, one in six held back, those of scikit-image and "
     "scikit-learn for training; exposed by our camera model",
     terms="research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
-    # The shipped file was made in two runs, in float32: up to the rise its exposures were those of a short training,
-    # and the second began with an optimiser without memory, and with the weights of the first in float16.
+    # The shipped file was made in two runs, in float32: the second, from the rise on, began with an optimiser without
+    # memory, with samples of another seed, and with the weights of the first in float16.
     options={
         "weight_decay": 0.01,
         "warmup": 100,
