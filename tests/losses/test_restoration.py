@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xferlib.losses import restoration
-from xferlib.losses.restoration import charbonnier, dissimilarity, gradient, l1, l2, mixed
+from xferlib.losses.restoration import charbonnier, checkerboard, dissimilarity, gradient, l1, l2, mixed
 from xferlib.metrics.restoration import gradient_error, ssim
 
 A = torch.tensor([[[[0.0, 1.0], [2.0, 4.0]]]])
@@ -84,6 +84,45 @@ def test_gradients_of_the_losses():
     image.requires_grad_()
     for loss in (l1, l2, charbonnier, gradient, lambda x, y: dissimilarity(x, y, window=3)):
         assert torch.autograd.gradcheck(lambda x, loss=loss: loss(x, target), image)
+    board = (3 * image[..., :4, :].repeat(1, 1, 2, 1)[..., :6]).detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: checkerboard(x, 0 * x.detach(), 2, blocks=2), board)
+
+
+FLAT = torch.full((1, 1, 64, 48), 0.5, dtype=torch.double)
+LIT = 0.1 * (torch.arange(48) % 4 == 3).double().expand(1, 1, 64, 48)  # every fourth column
+
+
+def test_a_pattern_costs_its_variance():
+    rows, columns = torch.arange(64)[:, None], torch.arange(48)
+    chess = 0.1 * (1.0 - 2 * ((rows + columns) % 2)).double()
+    for period in (2, 4):
+        assert checkerboard(FLAT + chess, FLAT, period).item() == pytest.approx(0.01, rel=0.02)
+    assert checkerboard(FLAT + LIT, FLAT, 4).item() == pytest.approx(0.01 * 3 / 16, rel=0.05)
+    assert checkerboard((FLAT + LIT).mT, FLAT.mT, 4).item() == pytest.approx(0.01 * 3 / 16, rel=0.05)
+
+
+def test_only_a_pattern_that_the_blocks_of_a_window_share_costs():
+    slope = torch.linspace(0, 0.5, 48, dtype=torch.double).expand(1, 1, 64, 48)
+    by_turns = LIT * (1.0 - 2 * (torch.arange(48) // 4 % 2))
+    grain = 0.1 * torch.randn(64, 3, 64, 48, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    whole = 0.01 * 3 / 16
+    assert checkerboard(FLAT + slope, FLAT, 4) < 0.01 * whole
+    assert checkerboard(FLAT + by_turns, FLAT, 4) < 0.01 * whole
+    assert checkerboard(grain, 0 * grain, 4).item() == pytest.approx(0.01 / 64, rel=0.1)
+    assert checkerboard(grain, 0 * grain, 4, blocks=4).item() == pytest.approx(0.01 / 16, rel=0.1)
+
+
+def test_a_pattern_of_one_window_is_not_made_up_for_by_another():
+    left = LIT * (torch.arange(48) < 16)
+    assert checkerboard(FLAT + left, FLAT, 4, blocks=4) > 0.2 * 0.01 * 3 / 16
+    assert checkerboard(FLAT + left, FLAT + left.flip(3), 4, blocks=4) > 0.2 * 0.01 * 3 / 16
+
+
+def test_a_pattern_that_the_true_picture_has_is_free():
+    assert checkerboard(FLAT + LIT, FLAT + LIT.roll(1, 3), 4) < 0.02 * 0.01 * 3 / 16  # but for the border
+    assert checkerboard(FLAT, FLAT + LIT, 4) == 0
+    more, whole = checkerboard(FLAT + 2 * LIT, FLAT + LIT, 4), checkerboard(FLAT + LIT, FLAT, 4)
+    assert more.item() == pytest.approx(3 * whole.item(), rel=1e-6)
 
 
 def test_charbonnier_has_a_gradient_where_nothing_is_wrong():
@@ -103,6 +142,19 @@ def test_errors_say_what_is_wrong():
         charbonnier(one, one, 0)
     with pytest.raises(ValueError, match=r"alpha 2 is outside \[0, 1\]"):
         mixed(one, one, 2)
+    with pytest.raises(ValueError, match=r"\(1, 3, 4, 4\) and \(1, 1, 4, 4\) differ"):
+        checkerboard(one, one[:, :1], 2, 2)
+    for size, period, blocks in (
+        ((32, 34), 4, 8),
+        ((34, 32), 4, 8),
+        ((32, 32), 1, 8),
+        ((32, 32), 4, 1),
+        ((64, 28), 4, 8),
+    ):
+        images = torch.rand(1, 3, *size)
+        what = rf"images of {size[0]}x{size[1]}, period {period}, {blocks} blocks: both must be 2 at least"
+        with pytest.raises(ValueError, match=what):
+            checkerboard(images, images, period, blocks)
     with pytest.raises(ValueError, match="pictures of 4x4 are smaller than the window of 11"):
         dissimilarity(one, one)
 
@@ -112,4 +164,5 @@ def test_no_loss_changes_its_arguments():
     kept = one.clone(), other.clone()
     for name in ("l1", "l2", "charbonnier", "gradient", "dissimilarity", "mixed"):
         getattr(restoration, name)(one, other)
+    checkerboard(one, other, 2, blocks=3)
     assert torch.equal(one, kept[0]) and torch.equal(other, kept[1])

@@ -94,13 +94,13 @@ def test_patches_are_cut_row_by_row():
 def test_a_perfect_net_loses_nothing_by_any_term():
     true = scene(64, 64, 2)
     terms = sr._perception(lambda small: true, (downscale(true, 4), true))
-    assert list(terms) == ["features", "textures", "pixels"]
+    assert list(terms) == ["features", "textures", "pixels", "checkerboard"]
     assert all(term.item() == 0 for term in terms.values())
 
 
 def test_the_texture_term_compares_gram_matrices_patch_by_patch():
     made, true = scene(64, 64, 2), scene(64, 64, 2, seed=1)
-    terms = sr._perception(lambda small: made, (true, true))
+    terms = sr._perception(lambda small: made, (downscale(true, 4), true))
     net, expected = loss_network(), 0.0
     found, wanted = (net(images, tuple(sr.TEXTURES)) for images in (made, true))
     for layer, weight in sr.TEXTURES.items():
@@ -113,6 +113,34 @@ def test_the_texture_term_compares_gram_matrices_patch_by_patch():
                 expected += weight * (one - other).square().mean().item() / 4 / (64 // sr.PATCH) ** 2
     assert terms["textures"].item() == pytest.approx(expected, rel=0.03)  # features in half precision
     assert terms["pixels"].item() == pytest.approx((made - true).abs().mean().item())
+
+
+def test_a_grain_that_all_blocks_share_costs_and_one_of_another_period_does_not():
+    true = torch.full((2, 3, 64, 64), 0.5)
+    wave = 0.02 * torch.cos(torch.pi / 2 * torch.arange(64))
+    four, five = (true + wave[None, None, None], true + 0.02 * torch.cos(0.4 * torch.pi * torch.arange(64)))
+    pattern, other = (
+        sr._perception(lambda small, made=made: made, (downscale(true, 4), true))["checkerboard"].item()
+        for made in (four, five)
+    )
+    assert pattern == pytest.approx(sr.CHECKERBOARD * 0.02**2 / 2, rel=0.05) and other < 0.05 * pattern
+
+
+def test_the_study_of_patterns_differs_by_that_term_alone(monkeypatch):
+    true = scene(64, 64, 2)
+    batch = downscale(true, 4), true
+    without, whole = (loss(lambda small: true.flip(3), batch) for loss in sr.LOSSES.values())
+    assert whole.keys() - without.keys() == {"checkerboard"}
+    assert all(torch.equal(without[name], whole[name]) for name in without)
+    trained = []
+    monkeypatch.setattr(sr, "photographs", lambda data, held_back=False: [as_bytes(scene(128, 128)[0])] * 3)
+    figures = sr._weave(lambda name, *_, **options: trained.append((name, options)), 0)
+    recipe = recipes.find("sr-x4-feature")
+    settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": 0, **recipe.options}
+    assert trained == [("features", settings), ("features-and-no-pattern", settings)]
+    plain = {name: figures[name].pop("pattern") for name in list(figures)}
+    assert plain["features"] == pytest.approx(plain["pixels"], rel=1e-4)  # nobody trained them
+    assert figures["features"] == figures["features and no pattern"] and figures["features"]["PSNR"] > 20
 
 
 def test_nets_are_measured_on_the_middles_of_photographs_held_back(monkeypatch):

@@ -137,6 +137,19 @@ SETS = MappingProxyType(
 """The sets, by the name of their folder below the one that XFERLIB_DATA names."""
 
 
+def home() -> Path | None:
+    """
+    Say where public sets are looked for.
+
+    Returns
+    -------
+    Path or None
+        The folder that XFERLIB_DATA names; None if that is not set.
+    """
+    folder = os.environ.get("XFERLIB_DATA")
+    return Path(folder).expanduser() if folder else None
+
+
 def find(name: str) -> PublicSet:
     """
     Look a set up.
@@ -207,9 +220,9 @@ def check(name: str, root: str | os.PathLike | None = None) -> list[Found]:
         If there is no such folder, or none is given and XFERLIB_DATA is not set.
     """
     found = find(name)
-    if root is None and not os.environ.get("XFERLIB_DATA"):
+    if root is None and home() is None:
         raise FileNotFoundError(f"XFERLIB_DATA is not set; set it to the folder that holds {name}/, or name a folder")
-    folder = Path(os.environ["XFERLIB_DATA"], name) if root is None else Path(root)
+    folder = home() / name if root is None else Path(root)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; get the set from {found.page}: {found.layout}")
     return [_checked(part, folder, *rule) for part, rule in found.parts.items()]

@@ -1,8 +1,9 @@
 """Losses for restoring pictures, which compare them with the true ones pixel by pixel or window by window."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.metrics.restoration import ssim
+from xferlib.metrics.restoration import smooth, ssim
 
 
 def l1(images: Tensor, targets: Tensor) -> Tensor:
@@ -139,6 +140,54 @@ def dissimilarity(images: Tensor, targets: Tensor, *, data_range: float = 1.0, w
         Scalar in [0, 2], the mean over the pictures.
     """
     return 1 - ssim(images, targets, data_range=data_range, window=window).mean()
+
+
+def checkerboard(images: Tensor, targets: Tensor, period: int, blocks: int = 8) -> Tensor:
+    """
+    Charge for a pattern that is the same in neighbouring blocks of pixels, as far as it is not in the true picture.
+
+    A net that ends with a pixel shuffle can draw the same grain into every block, whatever the picture shows.
+
+    Parameters
+    ----------
+    images, targets : Tensor, shape (B, C, H, W)
+        What was made, and what is true; ``period`` divides the sides.
+    period : int
+        Pixels a side of a block, 2 or more.
+    blocks : int
+        Side, in blocks, of the windows in which a pattern is sought; each overlaps its neighbours by half.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over windows and pictures. Black and white by turns, a from their mean, cost a^2 on a flat
+        target.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a number is below 2, ``period`` does not divide a side, or there is no whole window.
+
+    References
+    ----------
+    Odena, Dumoulin, Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016, on where such patterns come from.
+    """
+    _error(images, targets)
+    height, width = images.shape[-2:]
+    if min(period, blocks) < 2 or height % period or width % period or min(height, width) < period * blocks:
+        raise ValueError(
+            f"images of {height}x{width}, period {period}, {blocks} blocks: both must be 2 at least, and the sides "
+            f"multiples of the period, such as {max(2, period) * max(2, blocks)}"
+        )
+    excess = _repeated(images, period, blocks) - _repeated(targets, period, blocks)
+    return excess.relu().mean()
+
+
+def _repeated(images: Tensor, period: int, blocks: int) -> Tensor:
+    """Give the energy of what all blocks of a window have in common."""
+    even = images - smooth(images, period)  # a slope repeats, too
+    places = F.pixel_unshuffle(even, period)
+    return F.avg_pool2d(places, blocks, blocks // 2).square().mean(1)
 
 
 def mixed(images: Tensor, targets: Tensor, alpha: float = 0.84) -> dict[str, Tensor]:

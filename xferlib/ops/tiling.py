@@ -43,7 +43,7 @@ def apply_tiled(
     memory_format: torch.memory_format = torch.channels_last,
     then: Net | None = None,
     out: Tensor | np.ndarray | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Tensor:
     """
     Run a net over an image tile by tile.
@@ -81,8 +81,8 @@ def apply_tiled(
         and the last two sides. With ``lambda logits: logits.argmax(1)`` no image of logits is ever made.
     out : Tensor or ndarray, optional
         Where to put the result, such as a `numpy.memmap`.
-    progress : bool
-        Whether to show a bar.
+    progress : bool or None
+        Whether to show a bar; None for one that a terminal shows where the work takes more than two seconds.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def apply_within(
         return (then(result) if then else result)[0].to(image.device)
     side = math.isqrt(int(pixels))
     if getattr(net, "margin", 0):
-        return apply_tiled(net, image, net.legal_size(min(side, _TILE)), then=then)
+        return apply_tiled(net, image, net.legal_size(min(side, _TILE)), then=then, progress=None)
     halo, stride = halo_of(net), getattr(net, "stride", 1)
     if halo is None:
         check_fits(net, image, max_memory)
@@ -98,7 +98,8 @@ def apply_within(
     if tile < 2 * halo + stride:
         least = (2 * halo + stride) ** 2 * bytes_per_pixel(net)
         raise ValueError(f"{megabytes(max_memory)} of memory hold no tile; this net takes at least {megabytes(least)}")
-    return apply_tiled(net, image, min(tile, max(height, width)), halo=halo, stride=stride, then=then)
+    tile = min(tile, max(height, width))
+    return apply_tiled(net, image, tile, halo=halo, stride=stride, then=then, progress=None)
 
 
 def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:

@@ -1,6 +1,5 @@
 """From one dark exposure to what a fusion of seven shows, and what each part of the enhancer is worth."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as TF
 
-from xferlib.data import augment, exposures
+from xferlib.data import augment, exposures, public
 from xferlib.losses.restoration import l1, l2
 from xferlib.metrics.restoration import colour_difference, psnr, ssim
 from xferlib.nets.exposure import SLIM, ExposureNet, Parts, split
@@ -391,8 +390,7 @@ def _channel_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Ten
 
 
 def _ablate(train: Trainer, seed: int) -> dict[str, Any]:
-    folder = os.environ.get("XFERLIB_DATA")
-    data = Path(folder).expanduser() if folder else None
+    data = public.home()
     crops, figures = Crops(photographs(data)[::3], seed), {}
     scenes = [scene(photograph, number) for number, photograph in enumerate(photographs(data, held_back=True)[:TRIED])]
     for name in ARMS:
