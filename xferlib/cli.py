@@ -147,10 +147,12 @@ def _natural(text: str) -> int:
 
 
 def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+\.?\d*)([KMGT]?)B?", text.upper())
-    if not found or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of memory; write 500M or 2G")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+    from xferlib.zoo.memory import bytes_of
+
+    try:
+        return bytes_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -153,7 +153,7 @@ def test_a_net_that_sees_the_whole_picture_refuses_one_beyond_the_memory(painter
     for name, styles in (("three", {"dots": 1.0}), ("one", None)):
         with pytest.raises(ValueError, match="a picture of 60x80 takes about 1 MB of memory, more than"):
             zoo.apply(name, image, painters[1], styles=styles, max_memory=20_000)
-        assert zoo.apply(name, image, painters[1], styles=styles, max_memory=20_000_000).shape == (3, 60, 80)
+        assert zoo.apply(name, image, painters[1], styles=styles, max_memory="20M").shape == (3, 60, 80)
 
 
 def test_labels_of_eight_views_turn_with_the_picture():
@@ -178,7 +178,7 @@ def test_labels_are_the_most_probable_classes(views):
 def test_probabilities_of_a_whole_picture_must_fit_the_memory():
     image = torch.rand(3, 400, 500, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=r"8 views of 400x500 pixels and 2 classes take 5 MB .* than the 4 MB allowed"):
-        zoo.apply("unet-cells", image, views=8, max_memory=4_000_000)
+        zoo.probabilities("unet-cells", image, views=8, max_memory="4M")
     assert zoo.apply("unet-cells", image, views=1, max_memory=4_000_000).shape == (400, 500)
 
 

@@ -1,5 +1,9 @@
 """Nets within a given memory: whole, tile by tile, or refused."""
 
+import math
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,7 +14,7 @@ from xferlib.metrics.cost import peak_memory
 from xferlib.nets.unet import UNet
 from xferlib.nets.upsampling import SubPixelConv
 from xferlib.ops.tiling import apply_tiled
-from xferlib.zoo.memory import apply_within, bytes_per_pixel
+from xferlib.zoo.memory import apply_within, bytes_of, bytes_per_pixel
 
 
 class Doubling(nn.Sequential):
@@ -125,3 +129,25 @@ def test_shipped_nets_label_tiles_as_they_label_the_whole(name):
         allowed = int(bytes_per_pixel(net) * 500**2)
         tiled = apply_within(net, image, allowed)
     torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        (300, 300),
+        (2.5e20, 25 * 10**19),
+        (np.int64(7), 7),
+        ("1K", 1024),
+        ("1.5m", 3 * 2**19),
+        ("2 GB", 2**31),
+        ("300", 300),
+    ],
+)
+def test_memory_is_given_in_bytes_or_in_common_units(size, count):
+    assert bytes_of(size) == count
+
+
+@pytest.mark.parametrize("size", [0, -1, math.inf, math.nan, None, "", "much", "-1G", "0M", "1X", "1.2.3G"])
+def test_what_is_no_size_of_memory_is_named(size):
+    with pytest.raises(ValueError, match=f"{re.escape(repr(size))} is no size of memory; give bytes, or write 500M or"):
+        bytes_of(size)

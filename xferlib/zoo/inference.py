@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xferlib.data import images
 from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, row
-from xferlib.zoo.memory import MEMORY, apply_within, check_fits, device_of
+from xferlib.zoo.memory import MEMORY, apply_within, bytes_of, check_fits, device_of
 from xferlib.zoo.objects import find_objects
 from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
 from xferlib.zoo.weights import load_row
@@ -33,7 +33,7 @@ def apply(
     folder: str | os.PathLike | None = None,
     *,
     styles: str | Mapping[str, float] | None = None,
-    max_memory: int = MEMORY,
+    max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
 ) -> Tensor:
@@ -51,10 +51,10 @@ def apply(
         Folder with a manifest and weights; by default that of the shipped nets.
     styles : str, or mapping of str to float, optional
         For a net of several styles, which of them to paint in and how much each counts, see `style_shares`.
-    max_memory : int
-        Bytes that the net may take, about, by default half of this machine's memory. A larger picture is done tile by
-        tile, with the same result, or refused where the net must see it whole, or where the probabilities of its
-        classes, which averaging over views keeps for all pixels, take more.
+    max_memory : float or str
+        Memory that the net may take, about, in bytes or such as "2G"; by default half of this machine's. A larger
+        picture is done tile by tile, with the same result, or refused where the net must see it whole, or where the
+        probabilities of its classes, which averaging over views keeps for all pixels, take more.
     views : {1, 2, 8}, optional
         Views of the picture to average over, see `xferlib.ops.views.views_of`; by default as many as the manifest
         says. It takes as many times as long.
@@ -92,7 +92,7 @@ def probabilities(
     image: Picture,
     folder: str | os.PathLike | None = None,
     *,
-    max_memory: int = MEMORY,
+    max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
 ) -> Tensor:
@@ -107,7 +107,7 @@ def probabilities(
         The picture, as `apply` takes it.
     folder : path, optional
         Folder with a manifest and weights; by default that of the shipped nets.
-    max_memory : int
+    max_memory : float or str
         As in `apply`.
     views : {1, 2, 8}, optional
         As in `apply`.
@@ -136,7 +136,7 @@ def class_probabilities(
     net: nn.Module,
     row: Row,
     image: Tensor,
-    max_memory: int = MEMORY,
+    max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
 ) -> Tensor:
@@ -151,7 +151,7 @@ def class_probabilities(
         Its row of the manifest.
     image : Tensor
         Image (3, H, W) in [0, 1].
-    max_memory : int
+    max_memory : float or str
         As in `apply`.
     views : {1, 2, 8}, optional
         As in `apply`.
@@ -173,6 +173,7 @@ def class_probabilities(
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
     views, pixels = row.views if views is None else views, () if full_size else row.pixels
+    max_memory = bytes_of(max_memory)
     with torch.no_grad():
         return enlarged(_chances(net, row, image, max_memory, views, pixels), image.shape[1:])
 
@@ -182,7 +183,7 @@ def run(
     row: Row,
     image: Tensor,
     shares: Tensor | None = None,
-    max_memory: int = MEMORY,
+    max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
 ) -> Tensor:
@@ -199,7 +200,7 @@ def run(
         Image (3, H, W) in [0, 1].
     shares : Tensor, shape (S,), optional
         For a net of several styles, from `style_shares`.
-    max_memory : int
+    max_memory : float or str
         As in `apply`.
     views : {1, 2, 8}, optional
         As in `apply`.
@@ -219,6 +220,7 @@ def run(
         As from `apply`.
     """
     views, pixels = row.views if views is None else views, () if full_size else row.pixels
+    max_memory = bytes_of(max_memory)
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)

@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 from collections.abc import Callable
+from numbers import Real
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,6 +29,32 @@ _TILE = 512
 """Largest tiles of a net that looks hardly beyond them: they stay in a processor's cache, which is faster."""
 _bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
 _halos: "WeakKeyDictionary[nn.Module, int | None]" = WeakKeyDictionary()
+
+
+def bytes_of(size: float | str) -> int:
+    """
+    Read a size of memory.
+
+    Parameters
+    ----------
+    size : float or str
+        Bytes; or a number with K, M, G or T for 1024 and its powers, such as "500M" or "2 GB".
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or not above 0.
+    """
+    text = f"{size:.0f}" if isinstance(size, Real) else str(size)
+    found = re.fullmatch(r"(\d+\.?\d*) ?([KMGT]?)B?", text.upper())
+    if not found or not float(found[1]):
+        raise ValueError(f"{size!r} is no size of memory; give bytes, or write 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
 
 
 def bytes_per_pixel(net: nn.Module) -> float:
