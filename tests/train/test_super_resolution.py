@@ -138,9 +138,17 @@ def test_the_study_of_patterns_differs_by_that_term_alone(monkeypatch):
     recipe = recipes.find("sr-x4-feature")
     settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": 0, **recipe.options}
     assert trained == [("features", settings), ("features-and-no-pattern", settings)]
-    plain = {name: figures[name].pop("pattern") for name in list(figures)}
-    assert plain["features"] == pytest.approx(plain["pixels"], rel=1e-4)  # nobody trained them
-    assert figures["features"] == figures["features and no pattern"] and figures["features"]["PSNR"] > 20
+    assert figures["features"] == figures["features and no pattern"]  # nobody trained them
+    assert figures["features"]["PSNR"] > 20 and figures.keys() - sr.LOSSES.keys() == {"photographs"}
+
+
+def test_a_pattern_that_all_blocks_share_is_found_and_shown():
+    block = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0)).mul(0.01)
+    block -= block.mean((1, 2), keepdim=True)
+    pictures = [shade + block.repeat(1, 18, size)[None] for shade, size in ((0.3, 18), (0.7, 20))]
+    found = sr._pattern(pictures)
+    torch.testing.assert_close(torch.tensor(found["block"]), block)
+    assert found["pattern"] == pytest.approx(block.std((1, 2), correction=0).mean().item(), rel=1e-4)
 
 
 def test_nets_are_measured_on_the_middles_of_photographs_held_back(monkeypatch):
