@@ -178,7 +178,7 @@ def _perception(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
     return {**_seen(made, true), "checkerboard": CHECKERBOARD * pattern}
 
 
-def _unwatched(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
+def _features_alone(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
     small, true = batch
     return _seen(_enlarged(net, small), true)
 
@@ -307,10 +307,10 @@ def _two_cosines(first: int, second: int) -> dict[str, Any]:
     return {"steps": steps, "options": {**_OPTIONS, "schedule": schedule}}
 
 
-# The shipped files of these three were made in two runs, one for each cosine: the second began with an optimiser
-# without memory, with samples of another seed, and with the weights of the first in float16. Those for 2 and 3 times
-# started from the net for 4 times as its first run had left it.
-_BY_PIXELS = (
+RECIPES = (
+    # The shipped files of the three nets by pixels were made in two runs, one for each cosine: the second began with an
+    # optimiser without memory, with samples of another seed, and with the weights of the first in float16. Those for 2
+    # and 3 times started from the net for 4 times as its first run had left it.
     _recipe("sr-x4", 4, EDSR, _pixels, lr=2e-3, arguments={"factor": 4, **SLIM}, **_two_cosines(4500, 9000)),
     *(
         _recipe(
@@ -324,9 +324,6 @@ _BY_PIXELS = (
         )
         for factor, steps in ((2, (7000, 14_000)), (3, (3000, 7000)))
     ),
-)
-RECIPES = (
-    *_BY_PIXELS,
     _recipe(
         "sr-x4-feature",
         4,
@@ -345,7 +342,7 @@ RECIPES = (
 
 # What the term against patterns is worth
 
-LOSSES = {"features": _unwatched, "features and no pattern": _perception}
+LOSSES = {"features": _features_alone, "features and no pattern": _perception}
 
 
 def _weave(train: Trainer, seed: int) -> dict[str, Any]:
