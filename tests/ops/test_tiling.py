@@ -1,4 +1,3 @@
-from io import StringIO
 from itertools import pairwise
 
 import numpy as np
@@ -412,16 +411,6 @@ def test_progress(capsys):
     assert "/12 [" in capsys.readouterr().err
     apply_tiled(SHALLOW, noise(2, 50, 70), 60)
     assert not capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("patience", "terminal", "shown"), [(0, True, True), (0, False, False), (60, True, False)])
-def test_progress_that_nobody_asked_for(monkeypatch, patience, terminal, shown):
-    stream = StringIO()
-    stream.isatty = lambda: terminal
-    monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setattr(_tiles, "PATIENCE", patience)
-    apply_tiled(SHALLOW, noise(2, 50, 70), 60, progress=None)
-    assert ("/12 [" in stream.getvalue()) == shown
 
 
 # Errors

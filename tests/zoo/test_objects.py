@@ -1,5 +1,8 @@
 """Objects piece by piece: none lost, none twice, none cut, within the memory."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -68,6 +71,20 @@ def test_pieces_of_a_large_picture_have_the_same_objects_as_the_whole(monkeypatc
     assert same(find_objects(net, picture), picture)
     windows = 62_000 / pieces
     assert windows < len(net.seen) < 4 * windows and max(h * w for h, w, _ in net.seen) < 3 * pieces
+
+
+def test_a_bar_tells_how_much_of_the_picture_is_searched(monkeypatch):
+    done = []
+
+    @contextmanager
+    def bar(total, unit):
+        assert (total, unit) == (100 * 150, "pixel")
+        yield SimpleNamespace(update=done.append)
+
+    monkeypatch.setattr(objects, "bar", bar)
+    monkeypatch.setattr(objects, "PIECE", 40 * 40)
+    find_objects(Spots(), scattered(30, 100, 150))
+    assert sum(done) == 100 * 150 and len(done) > 4
 
 
 def test_what_pieces_hold_does_not_depend_on_where_they_are_cut(monkeypatch):

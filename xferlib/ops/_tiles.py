@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from tqdm.auto import tqdm
+
+from xferlib.ops import progress as bars
 
 Net = Callable[[Tensor], Tensor]
 Padding = Literal["reflect", "replicate", "zeros", "none"]
-PATIENCE = 2.0
-"""Seconds before a terminal shows a bar that nobody asked for."""
 
 
 class Span(NamedTuple):
@@ -207,7 +206,7 @@ def run(
     """Run the net over the tiles of an image (B, C, H, W), writing each result to its place in ``out``."""
     device = like(net, image).device
     sides = [axis[-1].last - axis[0].first for axis in (rows, cols)]
-    with _bar(len(image) * len(rows) * len(cols), progress) as bar, torch.inference_mode():
+    with bars.bar(len(image) * len(rows) * len(cols), "tile", progress) as bar, torch.inference_mode():
         ready = False
         for batch in _batches(len(image), rows, cols, batch_size):
             tiles = _stack([read(image[b], row, col, padding) for b, row, col in batch], memory_format)
@@ -222,17 +221,6 @@ def run(
                 out[b, ..., row.kept(rows[0].first, scale), col.kept(cols[0].first, scale)] = kept[0]
             bar.update(len(batch))
     return out
-
-
-def _bar(tiles: int, progress: bool | None) -> tqdm:
-    unasked = progress is None  # for tqdm, disable=None is: if this is no terminal
-    return tqdm(
-        total=tiles,
-        unit="tile",
-        leave=False,
-        disable=None if unasked else not progress,
-        delay=PATIENCE if unasked else 0,
-    )
 
 
 def like(net: Net, image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xferlib.ops import boxes as box_ops
 from xferlib.ops.instances import Instances
+from xferlib.ops.progress import bar
 from xferlib.ops.views import Views
 from xferlib.zoo.memory import MEMORY, bytes_per_pixel, device_of, megabytes
 
@@ -101,7 +102,11 @@ def find_objects(net: nn.Module, image: Tensor, views: Views = 1, max_memory: in
         If the smallest piece still has as many objects as the net can give.
     """
     size = tuple(image.shape[1:])
-    parts = list(_pieces(net, image, _Window(0, 0, *size), views, max_memory))
+    parts = []
+    with bar(math.prod(size), "pixel") as pixels:
+        for window, part in _pieces(net, image, _Window(0, 0, *size), views, max_memory):
+            parts.append(part)
+            pixels.update(math.prod(window.sides))
     boxes, classes, scores = (torch.cat([part[k] for part in parts]) for k in range(3))
     masks = [mask for part in parts for mask in part.masks]
     numbers = torch.zeros(size, dtype=torch.int64)
@@ -113,7 +118,9 @@ def find_objects(net: nn.Module, image: Tensor, views: Views = 1, max_memory: in
     return numbers
 
 
-def _pieces(net: nn.Module, image: Tensor, window: _Window, views: Views, max_memory: int) -> Iterator[_Found]:
+def _pieces(
+    net: nn.Module, image: Tensor, window: _Window, views: Views, max_memory: int
+) -> Iterator[tuple[_Window, _Found]]:
     size, halo = tuple(image.shape[1:]), math.ceil(net.largest)
     seen = window.grown(halo + _SLACK, size)
     pixels = math.prod(seen.sides)
@@ -124,7 +131,7 @@ def _pieces(net: nn.Module, image: Tensor, window: _Window, views: Views, max_me
         found = net.detect(seen.of(image).to(device_of(net)), views).sure(net.sure)
         if smallest or len(found.scores) <= net.detections / 3:
             _warn_if_full(net, found)
-            yield _own(found, window, seen, size)
+            yield window, _own(found, window, seen, size)
             return
     for half in window.halves():
         yield from _pieces(net, image, half, views, max_memory)
