@@ -2,6 +2,8 @@
 
 import math
 import re
+from contextlib import redirect_stderr
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from xferlib import zoo
 from xferlib.metrics.cost import peak_memory
 from xferlib.nets.unet import UNet
 from xferlib.nets.upsampling import SubPixelConv
+from xferlib.ops import progress
 from xferlib.ops.tiling import apply_tiled
 from xferlib.zoo.memory import apply_within, bytes_of, bytes_per_pixel
 
@@ -129,6 +132,15 @@ def test_shipped_nets_label_tiles_as_they_label_the_whole(name):
         allowed = int(bytes_per_pixel(net) * 500**2)
         tiled = apply_within(net, image, allowed)
     torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_how_many_tiles_are_done(doubling, image, monkeypatch, terminal):
+    monkeypatch.setattr(progress, "PATIENCE", 0)
+    with redirect_stderr(StringIO()) as stream:
+        stream.isatty = lambda: terminal
+        apply_within(doubling, image, int(bytes_per_pixel(doubling) * 30**2))
+    assert ("tile/s" in stream.getvalue()) == terminal
 
 
 @pytest.mark.parametrize(
