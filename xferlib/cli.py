@@ -398,13 +398,14 @@ def _study(study: "Study", options: argparse.Namespace) -> int:
 
 def _data_list(options: argparse.Namespace) -> int:
     from xferlib.data import photos, public
+    from xferlib.data.benchmarks import home
 
     print("Drawn, exactly labelled, any number of them:")
     _table((), _drawn())
     print("\nPhotographs that scikit-image and scikit-learn ship:")
     parts = [(name, "test" if name in photos.TEST else "train", photos.ORIGINS[name]) for name in photos.NAMES]
     _table((), [(name, part, of.title, of.author, of.terms) for name, part, of in parts])
-    print(f"\nPublic sets, in the folder that XFERLIB_DATA names ({os.environ.get('XFERLIB_DATA') or 'not set'}):")
+    print(f"\nPublic sets, in the folder that XFERLIB_DATA names ({home() or 'not set'}):")
     _table((), [(name, found, of.title, of.page, of.terms) for name, of, found in public.overview()])
     return 0
 
@@ -426,14 +427,16 @@ def _data_check(options: argparse.Namespace) -> int:
 
 
 def _data_where(options: argparse.Namespace) -> int:
-    home = os.environ.get("XFERLIB_DATA")
-    if not home:
+    from xferlib.data.benchmarks import home
+
+    folder = home()
+    if folder is None:
         print("XFERLIB_DATA is not set. Set it to a folder, and put each public set into one of its own name there.")
         return 1
     from xferlib.data import public
 
-    print(Path(home).absolute())
-    _table((), [(str(Path(home).absolute() / name), found) for name, _, found in public.overview()])
+    print(folder.absolute())
+    _table((), [(str(folder.absolute() / name), found) for name, _, found in public.overview()])
     return 0
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from xferlib.data.benchmarks import ISBI, CamVid, ImageFolder
+from xferlib.data.benchmarks import ISBI, CamVid, ImageFolder, home
 from xferlib.data.images import ImageError
 
 HEIGHT, WIDTH = 12, 16
@@ -250,3 +250,12 @@ def test_isbi_with_other_values(isbi):
     annotation(isbi / "label" / "00.png", np.full((HEIGHT, WIDTH), 7))
     with pytest.raises(ImageError, match=r"00\.png: value 7; a membrane is 0 and a cell 255"):
         ISBI(isbi)[0]
+
+
+def test_the_home_of_public_sets_is_the_folder_that_the_environment_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named, found in (("~/sets", tmp_path / "sets"), ("sets", Path("sets")), ("", None)):
+        monkeypatch.setenv("XFERLIB_DATA", named)
+        assert home() == found
+    monkeypatch.delenv("XFERLIB_DATA")
+    assert home() is None

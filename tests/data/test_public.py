@@ -1,7 +1,5 @@
 """What is there of a public set, and what is missing, on small made-up folders of empty layouts."""
 
-from pathlib import Path
-
 import pytest
 
 from xferlib.data import public
@@ -113,12 +111,3 @@ def test_what_cannot_be_looked_for_is_refused(home, monkeypatch):
     monkeypatch.delenv("XFERLIB_DATA")
     with pytest.raises(FileNotFoundError, match="XFERLIB_DATA is not set; set it to the folder that holds camvid/"):
         public.check("camvid")
-
-
-def test_the_home_of_public_sets_is_the_folder_that_the_environment_names(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for named, found in (("~/sets", tmp_path / "sets"), ("sets", Path("sets")), ("", None)):
-        monkeypatch.setenv("XFERLIB_DATA", named)
-        assert public.home() == found
-    monkeypatch.delenv("XFERLIB_DATA")
-    assert public.home() is None

@@ -18,6 +18,19 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 _VOID = 255
 
 
+def home() -> Path | None:
+    """
+    Say where public sets are looked for.
+
+    Returns
+    -------
+    Path or None
+        The folder that XFERLIB_DATA names; None if that is not set.
+    """
+    folder = os.environ.get("XFERLIB_DATA")
+    return Path(folder).expanduser() if folder else None
+
+
 class ImageFolder(Dataset):
     """
     Every picture below a folder, in the order of its path.
@@ -339,12 +352,12 @@ def _part(name: str) -> str:
 def _root(root: str | os.PathLike | None, name: str) -> Path:
     if root is not None:
         return Path(root)
-    home = os.environ.get("XFERLIB_DATA")
-    if not home:
+    folder = home()
+    if folder is None:
         raise FileNotFoundError(
             f"XFERLIB_DATA is not set; set it to the folder that holds {name}/, or pass {name}/ as root"
         )
-    return Path(home) / name
+    return folder / name
 
 
 def _pictures(folder: Path, pattern: str) -> list[Path]:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from xferlib.data.benchmarks import SUFFIXES
+from xferlib.data.benchmarks import SUFFIXES, home
 
 Partners = Callable[[Path], Iterable[Path]]
 Rule = tuple[str, Partners]
@@ -135,19 +135,6 @@ SETS = MappingProxyType(
     }
 )
 """The sets, by the name of their folder below the one that XFERLIB_DATA names."""
-
-
-def home() -> Path | None:
-    """
-    Say where public sets are looked for.
-
-    Returns
-    -------
-    Path or None
-        The folder that XFERLIB_DATA names; None if that is not set.
-    """
-    folder = os.environ.get("XFERLIB_DATA")
-    return Path(folder).expanduser() if folder else None
 
 
 def find(name: str) -> PublicSet:

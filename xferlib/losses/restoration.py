@@ -168,6 +168,11 @@ def checkerboard(images: Tensor, targets: Tensor, period: int, blocks: int = 8) 
     ValueError
         If the shapes differ, a number is below 2, ``period`` does not divide a side, or there is no whole window.
 
+    Notes
+    -----
+    `xferlib.metrics.restoration.checkerboard` measures waves of one period, pixel by pixel. This asks for any pattern
+    of the blocks, window by window, and so takes a small part of the time.
+
     References
     ----------
     Odena, Dumoulin, Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016, on where such patterns come from.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from xferlib.ops import progress as bars
+from xferlib.ops.progress import bar
 
 Net = Callable[[Tensor], Tensor]
 Padding = Literal["reflect", "replicate", "zeros", "none"]
@@ -206,7 +206,7 @@ def run(
     """Run the net over the tiles of an image (B, C, H, W), writing each result to its place in ``out``."""
     device = like(net, image).device
     sides = [axis[-1].last - axis[0].first for axis in (rows, cols)]
-    with bars.bar(len(image) * len(rows) * len(cols), "tile", progress) as bar, torch.inference_mode():
+    with bar(len(image) * len(rows) * len(cols), "tile", progress) as shown, torch.inference_mode():
         ready = False
         for batch in _batches(len(image), rows, cols, batch_size):
             tiles = _stack([read(image[b], row, col, padding) for b, row, col in batch], memory_format)
@@ -219,7 +219,7 @@ def run(
                     shape = (len(image), *kept.shape[1:-2], *(scale * side for side in sides))
                     out, ready = _result(out, shape, kept.dtype, image.device), True
                 out[b, ..., row.kept(rows[0].first, scale), col.kept(cols[0].first, scale)] = kept[0]
-            bar.update(len(batch))
+            shown.update(len(batch))
     return out
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
-from xferlib.data import public
+from xferlib.data.benchmarks import home
 from xferlib.ops.views import Views
 from xferlib.train import record
 from xferlib.train.fit import Loss, fit
@@ -172,7 +172,7 @@ def run(
     departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)
     steps = recipe.steps if steps is None else steps
     seed = recipe.seed if seed is None else seed
-    data = Path(data).expanduser() if data else public.home()
+    data = Path(data).expanduser() if data else home()
     folder = Path(out) if smoke else Path(runs) / recipe.name
     checkpoint = None if smoke else folder / f"steps{steps}-seed{seed}.pt"
     if resume and not (checkpoint and checkpoint.exists()):

@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as TF
 
-from xferlib.data import augment, exposures, public
+from xferlib.data import augment, exposures
+from xferlib.data.benchmarks import home
 from xferlib.losses.restoration import l1, l2
 from xferlib.metrics.restoration import colour_difference, psnr, ssim
 from xferlib.nets.exposure import SLIM, ExposureNet, Parts, split
@@ -390,7 +391,7 @@ def _channel_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Ten
 
 
 def _ablate(train: Trainer, seed: int) -> dict[str, Any]:
-    data = public.home()
+    data = home()
     crops, figures = Crops(photographs(data)[::3], seed), {}
     scenes = [scene(photograph, number) for number, photograph in enumerate(photographs(data, held_back=True)[:TRIED])]
     for name in ARMS:

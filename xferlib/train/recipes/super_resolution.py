@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from xferlib import zoo
-from xferlib.data import augment, public
+from xferlib.data import augment
+from xferlib.data.benchmarks import home
 from xferlib.losses.perceptual import Targets, Weights, mean_gram, perceptual_loss, style_loss
 from xferlib.losses.restoration import charbonnier, checkerboard, l1, l2
 from xferlib.metrics.restoration import detail, luma_psnr, luma_ssim
@@ -346,7 +347,7 @@ LOSSES = {"features": _features_alone, "features and no pattern": _perception}
 
 
 def _weave(train: Trainer, seed: int) -> dict[str, Any]:
-    data = public.home()
+    data = home()
     pieces, pictures, figures = _stream(4, SIDE, data, seed), held_back(data, 4), {}
     for name, loss in LOSSES.items():
         learner = _grown(4).to(memory_format=torch.channels_last)
