@@ -428,6 +428,21 @@ def test_a_large_picture_is_seen_at_the_scale_of_the_net_or_as_it_is(shop):
         assert (labels == dark).float().mean() > 0.6
 
 
+def test_one_may_say_at_which_scale_a_large_picture_is_seen(shop, capsys):
+    image = shop.picture("a.png", 20, 28)
+    shop.save()
+    assert _apply("a.png", "-o", "out", "--pixels", 140) == 0
+    own = zoo.apply("dark-net", image, "zoo", pixels=140)
+    assert torch.equal(images.read_labels("out/a.png"), own)
+    assert not torch.equal(own, zoo.apply("dark-net", image, "zoo"))
+    capsys.readouterr()
+    assert _apply("a.png", "-o", "none", "--pixels", -1) == 2
+    assert "pixels (-1,) are not whole numbers from 1" in _fails(capsys)
+    with pytest.raises(SystemExit):
+        _apply("a.png", "-o", "out", "--pixels", 140, "--full-size")
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
 def test_an_unknown_net_is_refused(shop, capsys):
     shop.picture("a.png")
     assert cli.main(["apply", "darknet", "a.png", "-o", "out", "--zoo", "zoo"]) == 2

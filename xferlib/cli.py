@@ -93,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
     full = "let the net see as it is a picture larger than those it was trained on, which is reduced for it otherwise"
-    apply.add_argument("--full-size", action="store_true", help=full)
+    size = apply.add_mutually_exclusive_group()
+    size.add_argument("--full-size", action="store_true", help=full)
+    fewer = "pixels that a larger picture is reduced to for the net (the net's own); fewer make larger strokes"
+    size.add_argument("--pixels", metavar="N", type=int, help=fewer)
     white = "value that stands for white in grey pictures of more than 8 bits: 4095 for 12 bits (65535; 1 for floats)"
     apply.add_argument("--white", metavar="VALUE", type=float, help=white)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
@@ -210,7 +213,12 @@ def _apply(options: argparse.Namespace) -> int:
     left = {
         path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to.values()))
     }
-    how = {"max_memory": options.max_memory or MEMORY, "views": options.views, "full_size": options.full_size}
+    how = {
+        "max_memory": options.max_memory or MEMORY,
+        "views": options.views,
+        "full_size": options.full_size,
+        "pixels": options.pixels,
+    }
     done, failed = len(jobs) - len(left), []
     for path, targets in tqdm(left.items(), desc=row.name, unit="picture", leave=False, disable=len(left) < 2):
         try:

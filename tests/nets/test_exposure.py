@@ -7,6 +7,7 @@ from xferlib.metrics.restoration import smooth
 from xferlib.nets.exposure import SLIM, ExposureNet, split
 from xferlib.ops.colour import luminance
 from xferlib.ops.guided import guided_filter
+from xferlib.ops.tiling import reach
 
 TINY = {"widths": (4, 3, 4), "depths": (2, 2, 2), "stride": 4}
 
@@ -134,6 +135,20 @@ def test_the_mean_of_the_picture_counts_everywhere():
     other = image.clone()
     other[..., 60:, :] *= 0.1
     assert (net(image) - net(other))[..., :8, :].abs().max() > 1e-6
+
+
+def test_in_two_stages_it_is_the_same_net():
+    net, image = awake(), noise(2, 3, 37, 50)
+    whole, local = net.stages
+    stops = whole(image)
+    assert stops.shape == (2, 1, 37, 50) and stops.std() > 0
+    torch.testing.assert_close(local(torch.cat([image, stops], 1)), net(image), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{"radius": 3}, {**SLIM, "radius": 5}], ids=["tiny", "slim"])
+def test_its_second_stage_looks_as_far_as_it_says(options):
+    local = awake(**options).stages[1]
+    assert local.halo == reach(local, local.in_channels)
 
 
 def test_every_weight_learns_and_the_picture_has_a_gradient():

@@ -134,6 +134,33 @@ def test_shipped_nets_label_tiles_as_they_label_the_whole(name):
     torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
 
 
+def test_a_net_in_two_stages_sees_the_whole_and_then_goes_over_it(monkeypatch):
+    net, sizes = zoo.load("enhance"), []
+    image = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(0)) / 4
+    image = F.interpolate(image[None], (600, 500), mode="bilinear")[0]
+    least = int(bytes_per_pixel(net.stages[0]) * 600 * 500) + 1
+    monkeypatch.setattr(type(net), "_developed", _noting(sizes, type(net)._developed))
+    with torch.no_grad():
+        whole = net(image[None])[0]
+        for allowed, most in ((zoo.inference.MEMORY, 512 * 512), (least, least / bytes_per_pixel(net.stages[1]))):
+            sizes.clear()
+            torch.testing.assert_close(apply_within(net, image, allowed), whole, atol=1e-5, rtol=0)
+            assert len(sizes) > 1 and max(height * width for height, width in sizes) <= most
+        with pytest.raises(ValueError, match=r"a picture of 600x500 .* must see it whole"):
+            apply_within(net, image, least // 2)
+        sizes.clear()
+        apply_within(net, image[:, :500])
+    assert sizes == [(500, 500)]
+
+
+def _noting(sizes, developed):
+    def noted(net, images, *rest):
+        sizes.append(tuple(images.shape[2:]))
+        return developed(net, images, *rest)
+
+    return noted
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_terminal_shows_how_many_tiles_are_done(doubling, image, monkeypatch, terminal):
     monkeypatch.setattr(progress, "PATIENCE", 0)

@@ -10,8 +10,8 @@ from torch import nn
 from xferlib import zoo
 from xferlib.data import streets
 from xferlib.ops.degrade import downscale, upscale
-from xferlib.zoo.inference import class_probabilities, run
-from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
+from xferlib.zoo.inference import class_probabilities, run, style_shares
+from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen
 
 
 def _random(*shape, seed=0):
@@ -67,10 +67,10 @@ def test_labels_are_those_of_the_enlarged_probabilities(size):
 def test_what_is_taken_from_the_small_picture_is_taken_from_the_whole():
     image = 0.5 + 0.5 * _random(3, 40, 60)
     (small,) = seen(image, (600,))
-    torch.testing.assert_close(taken_away(image, small, small - 0.25), image - 0.25)
-    assert torch.equal(taken_away(image, small, small - 2), torch.zeros_like(image))
+    torch.testing.assert_close(carried_over(image, small, small - 0.25), image - 0.25)
+    assert torch.equal(carried_over(image, small, small - 2), torch.zeros_like(image))
     made = _random(3, 40, 60, seed=1)
-    assert taken_away(image, image, made) is made
+    assert carried_over(image, image, made) is made
 
 
 class Dim(nn.Module):
@@ -106,6 +106,25 @@ def test_a_net_sees_a_large_picture_at_its_scale(views):
     assert torch.equal(run(net, row, small, views=views), run(net, row, small, views=views, full_size=True))
 
 
+@pytest.mark.parametrize("name", ["styles", "style-stained-glass"])
+def test_a_large_picture_is_painted_reduced_and_keeps_what_it_had_besides(name):
+    styles = {"mosaic": 0.8} if name == "styles" else None
+    smooth = 0.25 + F.interpolate(_random(1, 3, 8, 12), (80, 120), mode="bicubic")[0].clamp(0, 1) / 2
+    chessboard = 0.02 * (-1.0) ** (torch.arange(80)[:, None] + torch.arange(120))
+    row, net = replace(zoo.row(name), pixels=(2400,)), zoo.load(name)
+    shares = style_shares(row, styles)
+    plain, fine = (run(net, row, picture, shares) for picture in (smooth, smooth + chessboard))
+    inside = (plain > 0.03) & (plain < 0.97)
+    assert inside.float().mean() > 0.7
+    torch.testing.assert_close((fine - plain)[inside], chessboard.expand(3, -1, -1)[inside], atol=2e-3, rtol=0)
+
+    (small,) = seen(smooth, row.pixels)
+    change = run(net, row, small, shares) - small
+    expected = (smooth + enlarged(change, smooth.shape[1:])).clamp(0, 1)
+    assert small.shape == (3, 40, 60) and (plain - expected).abs().mean() < 0.02 < (plain - smooth).abs().mean()
+    assert not torch.equal(run(net, row, smooth, shares, full_size=True), plain)
+
+
 @pytest.mark.parametrize("views", [1, 2])
 def test_labels_and_probabilities_come_at_the_size_of_the_picture(views):
     row = replace(zoo.row("fcn8s-streets"), pixels=(600,), classes=("dark", "bright"))
@@ -131,6 +150,36 @@ def test_a_net_sees_each_size_that_its_row_names():
                 assert torch.equal(found, sum(each).argmax(0))
             else:
                 torch.testing.assert_close(found, sum(run(net, one, smooth, views=views) for one in alone) / 3)
+
+
+def test_one_may_say_how_far_a_picture_is_reduced():
+    image = F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
+    for row, net in ((zoo.row("reflection"), Dim()), (replace(zoo.row("enet-streets"), classes=("a", "b")), Bright())):
+        net.eval()
+        for pixels in (150, (600, 150)):
+            wanted = run(net, replace(row, pixels=pixels if isinstance(pixels, tuple) else (pixels,)), image)
+            assert torch.equal(run(net, row, image, pixels=pixels), wanted)
+    asked = zoo.probabilities("enet-streets", image, pixels=600)
+    assert torch.equal(asked, class_probabilities(zoo.load("enet-streets"), zoo.row("enet-streets"), image, pixels=600))
+    assert torch.equal(asked.argmax(0), zoo.apply("enet-streets", image, pixels=600))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        ("reflection", {"pixels": 0}, r"pixels \(0,\) are not whole numbers from 1"),
+        ("reflection", {"pixels": (600, 2.5)}, r"pixels \(600, 2\.5\) are not whole"),
+        (
+            "enhance",
+            {"pixels": 600},
+            r"pixels \(600,\); only nets for segmentation, style, refl",
+        ),
+        ("reflection", {"pixels": 600, "full_size": True}, "pixels 600 and the full size; ask for one of them"),
+    ],
+)
+def test_a_size_that_makes_no_sense_is_named(name, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.apply(name, _random(3, 20, 30), **sizes)
 
 
 def test_a_street_of_three_times_the_size_gets_the_same_labels():

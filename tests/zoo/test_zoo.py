@@ -256,7 +256,7 @@ def test_an_unreadable_manifest_is_named(tmp_path, text):
         ({"pixels": 400}, r"wrong type of \['pixels'\]"),
         ({"pixels": [400, 0]}, r"pixels \(400, 0\) are not whole numbers from 1"),
         ({"pixels": [2.5]}, r"pixels \(2\.5,\) are not whole numbers from 1"),
-        ({"pixels": [400], "task": "style"}, r"pixels \(400,\); only nets for segmentation and reflection removal see"),
+        ({"pixels": [400], "task": "enhancement"}, r"pixels \(400,\); only nets for segmentation, style, reflection"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )

@@ -141,26 +141,39 @@ class ExposureNet(nn.Module):
             If the pictures are not (B, 3, H, W), or have no pixel.
         """
         _check(images)
-        grey = luminance(images)
-        base, detail = split(grey, self.radius, self.epsilon)
-        # Differs from Cai et al.: the branches see square roots and relative detail, which spread out the shadows.
-        roots = images.clamp_min(1e-4).sqrt()
+        layers = self._split(images)
+        return self._developed(images, *layers, self._stops(images, layers[0]))
 
-        lift = self._lift(base.clamp_min(1e-4).sqrt(), roots)
-        gain = lift.exp2()
-        seen = self.detail_branch(torch.cat([detail / (base + 0.01), roots], 1))
+    @property
+    def stages(self) -> tuple[nn.Module, nn.Module]:
+        """
+        The net in two: what must see a picture whole, and what can go over it tile by tile.
+
+        The first gives by how many powers of two to lift each pixel, (B, 1, H, W). The second takes the picture and
+        that, (B, 4, H, W), and gives the result. They share the net's weights.
+        """
+        return _Metering(self), _Development(self)
+
+    def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return split(luminance(images), self.radius, self.epsilon)
+
+    def _developed(self, images: Tensor, base: Tensor, detail: Tensor, stops: Tensor) -> Parts:
+        """Lift base and detail by so many powers of two, and join them."""
+        gain = stops.exp2()
+        seen = self.detail_branch(torch.cat([detail / (base + 0.01), _roots(images)], 1))
         # Differs from Cai et al.: what the branches find multiplies, as exposure does, rather than being added.
         enhanced_base = base * gain
         enhanced_detail = detail * gain * self.lift(seen).to(gain.dtype).exp2()
 
-        joined = enhanced_base + enhanced_detail + gain * (images - grey)
-        residual = self.last(self.join(torch.cat([joined, lift, seen.to(lift.dtype)], 1)))
+        joined = enhanced_base + enhanced_detail + gain * (images - luminance(images))
+        residual = self.last(self.join(torch.cat([joined, stops, seen.to(stops.dtype)], 1)))
         return Parts(base, detail, enhanced_base, enhanced_detail, joined, joined + residual)
 
-    def _lift(self, base: Tensor, colours: Tensor) -> Tensor:
+    def _stops(self, images: Tensor, base: Tensor) -> Tensor:
         """Draw the curves on a small picture and read them where each pixel's base lies, (B, 1, H, W)."""
         height, width = base.shape[-2:]
-        small = torch.cat([base, colours], 1)
+        base = _roots(base)
+        small = torch.cat([base, _roots(images)], 1)
         small = F.pad(small, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
         seen = self.base_branch(F.avg_pool2d(small, self.stride))
         seen = seen + self.whole(seen.mean((2, 3), keepdim=True))
@@ -168,6 +181,29 @@ class ExposureNet(nn.Module):
         at = torch.arange(self.knots, dtype=base.dtype, device=base.device).view(1, -1, 1, 1)
         near = (1 - (base * (self.knots - 1) - at).abs()).relu()
         return (near * curves[..., :height, :width]).sum(1, keepdim=True)
+
+
+class _Stage(nn.Module):
+    def __init__(self, net: ExposureNet) -> None:
+        super().__init__()
+        self.net = net
+
+
+class _Metering(_Stage):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net._stops(images, self.net._split(images)[0])
+
+
+class _Development(_Stage):
+    in_channels, stride = 4, 1
+
+    @property
+    def halo(self) -> int:
+        return 2 * self.net.radius + len(self.net.detail_branch) // 2 + len(self.net.join) // 2 + 2
+
+    def forward(self, seen: Tensor) -> Tensor:
+        images, stops = seen[:, :3], seen[:, 3:]
+        return self.net._developed(images, *self.net._split(images), stops).result
 
 
 def split(grey: Tensor, radius: int = 8, epsilon: float = 0.03) -> tuple[Tensor, Tensor]:
@@ -211,6 +247,11 @@ def split(grey: Tensor, radius: int = 8, epsilon: float = 0.03) -> tuple[Tensor,
 def _mean(x: Tensor, radius: int) -> Tensor:
     x = F.avg_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
     return F.avg_pool2d(x, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
+
+
+def _roots(x: Tensor) -> Tensor:
+    # Differs from Cai et al.: the branches see square roots and relative detail, which spread out the shadows.
+    return x.clamp_min(1e-4).sqrt()
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from importlib import import_module
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 
 from xferlib.data import images
 from xferlib.ops.views import Views, average_views
-from xferlib.zoo.manifest import Row, ZooError, row
-from xferlib.zoo.memory import MEMORY, apply_within, bytes_of, check_fits, device_of
+from xferlib.zoo.manifest import Row, ZooError, check_sight, row
+from xferlib.zoo.memory import MEMORY, apply_within, bytes_of, device_of
 from xferlib.zoo.objects import find_objects
-from xferlib.zoo.scale import average_sizes, enlarged, most_probable, seen, taken_away
+from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -36,6 +37,7 @@ def apply(
     max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
+    pixels: int | Sequence[int] | None = None,
 ) -> Tensor:
     """
     Apply a shipped net to one picture.
@@ -62,6 +64,9 @@ def apply(
         Whether the net sees a picture as it is that is larger than those it was trained on. By default such a picture
         is reduced to the pixels that the manifest says, for the net knows things at that scale, and what it finds is
         brought back; where the manifest names several, it is averaged over these sizes.
+    pixels : int or sequence of int, optional
+        To about how many pixels a larger picture is reduced, in place of what the manifest says. For a net that paints,
+        fewer make larger strokes.
 
     Returns
     -------
@@ -75,16 +80,16 @@ def apply(
     ------
     ZooError
         If the net cannot be loaded, is of a task that has no use on a picture alone, or paints, which cannot be
-        averaged over views.
+        averaged over views; or it cannot see a picture reduced to these pixels.
     ImageError
         If the picture cannot be read.
     ValueError
-        If the array or tensor is not a picture, is too small for the net, or too large for the memory; or there is no
-        such number of views.
+        If the array or tensor is not a picture, is too small for the net, or too large for the memory; there is no
+        such number of views; or pixels are given and the full size is asked for.
     """
     entry = row(name, folder)
     shares = style_shares(entry, styles)
-    return run(_net(entry, folder), entry, as_image(image), shares, max_memory, views, full_size)
+    return run(_net(entry, folder), entry, as_image(image), shares, max_memory, views, full_size, pixels)
 
 
 def probabilities(
@@ -95,6 +100,7 @@ def probabilities(
     max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
+    pixels: int | Sequence[int] | None = None,
 ) -> Tensor:
     """
     Say how probable each class is at each pixel of a picture, by a shipped net.
@@ -113,6 +119,8 @@ def probabilities(
         As in `apply`.
     full_size : bool
         As in `apply`.
+    pixels : int or sequence of int, optional
+        As in `apply`.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def probabilities(
         As from `apply`.
     """
     entry = row(name, folder)
-    return class_probabilities(_net(entry, folder), entry, as_image(image), max_memory, views, full_size)
+    return class_probabilities(_net(entry, folder), entry, as_image(image), max_memory, views, full_size, pixels)
 
 
 def class_probabilities(
@@ -139,6 +147,7 @@ def class_probabilities(
     max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
+    pixels: int | Sequence[int] | None = None,
 ) -> Tensor:
     """
     Say how probable each class is at each pixel of an image, by a loaded net.
@@ -157,6 +166,8 @@ def class_probabilities(
         As in `apply`.
     full_size : bool
         As in `apply`.
+    pixels : int or sequence of int, optional
+        As in `apply`.
 
     Returns
     -------
@@ -172,7 +183,7 @@ def class_probabilities(
     """
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
-    views, pixels = row.views if views is None else views, () if full_size else row.pixels
+    views, pixels = row.views if views is None else views, _sizes(row, full_size, pixels)
     max_memory = bytes_of(max_memory)
     with torch.no_grad():
         return enlarged(_chances(net, row, image, max_memory, views, pixels), image.shape[1:])
@@ -186,6 +197,7 @@ def run(
     max_memory: float | str = MEMORY,
     views: Views | None = None,
     full_size: bool = False,
+    pixels: int | Sequence[int] | None = None,
 ) -> Tensor:
     """
     Apply a loaded net to one image, as its task asks.
@@ -206,6 +218,8 @@ def run(
         As in `apply`.
     full_size : bool
         As in `apply`.
+    pixels : int or sequence of int, optional
+        As in `apply`.
 
     Returns
     -------
@@ -219,7 +233,7 @@ def run(
     ValueError
         As from `apply`.
     """
-    views, pixels = row.views if views is None else views, () if full_size else row.pixels
+    views, pixels = row.views if views is None else views, _sizes(row, full_size, pixels)
     max_memory = bytes_of(max_memory)
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
@@ -231,13 +245,9 @@ def run(
             case "instances":
                 return find_objects(net, image, views, max_memory)
             case "style" if shares is not None:
-                painter = Painter(net, shares.to(device)).eval()
-                check_fits(painter, image, max_memory)
-                return painter(image[None].to(device))[0].cpu().contiguous()
+                return _picture(Painter(net, shares.to(device)).eval(), image, max_memory, views, pixels)
             case task if task in PICTURES:
-                clamped = partial(apply_within, net, max_memory=max_memory, then=lambda made: made.clamp(0, 1))
-                made = [taken_away(image, each, average_views(clamped, each, views)) for each in seen(image, pixels)]
-                return (torch.stack(made).mean(0) if len(made) > 1 else made[0]).contiguous()
+                return _picture(net, image, max_memory, views, pixels)
             case task:
                 raise ZooError(f"{row.name!r} is a net for {task}, which has no use on a picture alone")
 
@@ -319,6 +329,17 @@ def style_shares(row: Row, styles: str | Mapping[str, float] | None = None) -> T
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
+def _sizes(row: Row, full_size: bool, pixels: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Say to how many pixels the net sees a larger picture reduced."""
+    if pixels is None:
+        return () if full_size else row.pixels
+    if full_size:
+        raise ValueError(f"pixels {pixels!r} and the full size; ask for one of them")
+    wanted = (pixels,) if isinstance(pixels, int) else tuple(pixels)
+    check_sight(replace(row, pixels=wanted))
+    return wanted
+
+
 def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:
     if views == 1 and image[0].numel() <= min(pixels, default=math.inf):
         labels = apply_within(net, _grey(net, image), max_memory, lambda logits: logits.argmax(1))
@@ -347,6 +368,12 @@ def _check_averaging(row: Row, image: Tensor, max_memory: int, views: Views) -> 
             f"{needed / 1e6:.0f} MB to average over, more than the {max_memory / 1e6:.0f} MB allowed: allow more, or "
             "ask for one view"
         )
+
+
+def _picture(net: nn.Module, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:
+    clamped = partial(apply_within, net, max_memory=max_memory, then=lambda made: made.clamp(0, 1))
+    made = [carried_over(image, each, average_views(clamped, each, views)) for each in seen(image, pixels)]
+    return (torch.stack(made).mean(0) if len(made) > 1 else made[0]).contiguous()
 
 
 def _grey(net: nn.Module, image: Tensor) -> Tensor:

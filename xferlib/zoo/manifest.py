@@ -236,4 +236,4 @@ def check_sight(row: Row) -> None:
     if any(type(number) is not int or number < 1 for number in row.pixels):
         raise ZooError(f"row {row.name!r}: pixels {row.pixels!r} are not whole numbers from 1")
     if row.pixels and row.task not in SCALED:
-        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r}; only nets for {' and '.join(SCALED)} see less")
+        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r}; only nets for {', '.join(SCALED)} see less")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xferlib.ops.resample import resize_bicubic
 
-SCALED = ("segmentation", "reflection removal")
+SCALED = ("segmentation", "style", "reflection removal")
 """Tasks whose result on a reduced picture can be brought back to the whole one."""
 
 
@@ -119,9 +119,9 @@ def most_probable(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     return labels
 
 
-def taken_away(image: Tensor, reduced: Tensor, made: Tensor) -> Tensor:
+def carried_over(image: Tensor, reduced: Tensor, made: Tensor) -> Tensor:
     """
-    Take from a whole picture what a net took from the reduced one.
+    Change a whole picture as a net changed the reduced one.
 
     Parameters
     ----------
@@ -133,8 +133,9 @@ def taken_away(image: Tensor, reduced: Tensor, made: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (3, H, W)
-        RGB in [0, 1]; ``made`` itself where the picture was not reduced.
+        RGB in [0, 1]: the whole picture, and the enlarged difference of the reduced ones; ``made`` itself where the
+        picture was not reduced.
     """
     if reduced.shape == image.shape:
         return made
-    return (image - resize_bicubic((reduced - made)[None], image.shape[1:])[0]).clamp(0, 1)
+    return (image + resize_bicubic((made - reduced)[None], image.shape[1:])[0]).clamp(0, 1)

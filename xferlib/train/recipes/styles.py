@@ -45,6 +45,8 @@ SIDE, BATCH, STEPS = 144, 4, 6000
 """Pixels a side of the pieces of photographs that a net of one style paints in training, pieces a step, and steps."""
 LARGE_SIDE, LARGE_BATCH, LARGE_STEPS = 256, 16, 7593
 """The same for the net of all styles, which takes a GPU, or a processor's patience."""
+LARGEST = 1_000_000
+"""Pixels that a net paints at most: strokes have a size in pixels, and on a larger picture, seen whole, are dust."""
 FRAME = 16
 """Mirrored pixels around a picture that is measured, as in `stylize`."""
 MEASURED = 8
@@ -223,6 +225,7 @@ def _recipe(name: str, names: Sequence[str]) -> Recipe:
         batch_size=batch_size,
         lr=TRAINING["lr"],
         classes=tuple(names),
+        pixels=(LARGEST,),
         data="photographs of CBSD68, Sun-Hays 80, Urban100 and VOC 2012, one in six held back, and those of "
         "scikit-image and scikit-learn for training, without labels; paintings drawn by this project",
         terms="research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
