@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from xferlib import zoo
-from xferlib.data import streets
+from xferlib.data import shapes, streets
 from xferlib.ops.degrade import downscale, upscale
 from xferlib.zoo.inference import class_probabilities, run, style_shares
-from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen
+from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen, spread
 
 
 def _random(*shape, seed=0):
@@ -152,6 +152,22 @@ def test_a_net_sees_each_size_that_its_row_names():
                 torch.testing.assert_close(found, sum(run(net, one, smooth, views=views) for one in alone) / 3)
 
 
+def test_objects_are_spread_to_the_nearest_pixels():
+    numbers = torch.tensor([[1, 2], [3, 2**60 + 1]])
+    assert torch.equal(spread(numbers, (4, 6)), numbers.repeat_interleave(2, 0).repeat_interleave(3, 1))
+    assert spread(numbers, (3, 2))[:, 0].tolist() == [1, 3, 3]  # the middle of the middle row is where both meet
+    assert spread(numbers, (2, 2)) is numbers
+
+
+def test_objects_of_an_enlarged_picture_are_found_at_their_own_scale():
+    image, _, _ = shapes.draw(7, split="test")
+    small, large = zoo.apply("mask-rcnn-shapes", image), upscale(image[None], 3)[0].clamp(0, 1)
+    reduced = zoo.apply("mask-rcnn-shapes", large, pixels=128 * 128)
+    assert small.max() >= 3 and reduced.shape == large.shape[1:]
+    assert (reduced == spread(small, reduced.shape)).float().mean() > 0.98
+    assert (zoo.apply("mask-rcnn-shapes", large) > 0).logical_xor(reduced > 0).float().mean() > 0.02
+
+
 def test_one_may_say_how_far_a_picture_is_reduced():
     image = F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
     for row, net in ((zoo.row("reflection"), Dim()), (replace(zoo.row("enet-streets"), classes=("a", "b")), Bright())):
@@ -172,7 +188,7 @@ def test_one_may_say_how_far_a_picture_is_reduced():
         (
             "enhance",
             {"pixels": 600},
-            r"pixels \(600,\); only nets for segmentation, style, refl",
+            r"pixels \(600,\); only nets for segmentation, instances, style",
         ),
         ("reflection", {"pixels": 600, "full_size": True}, "pixels 600 and the full size; ask for one of them"),
     ],

@@ -256,7 +256,8 @@ def test_an_unreadable_manifest_is_named(tmp_path, text):
         ({"pixels": 400}, r"wrong type of \['pixels'\]"),
         ({"pixels": [400, 0]}, r"pixels \(400, 0\) are not whole numbers from 1"),
         ({"pixels": [2.5]}, r"pixels \(2\.5,\) are not whole numbers from 1"),
-        ({"pixels": [400], "task": "enhancement"}, r"pixels \(400,\); only nets for segmentation, style, reflection"),
+        ({"pixels": [400], "task": "enhancement"}, r"pixels \(400,\); only nets for segmentation, instances, style"),
+        ({"pixels": [400, 900], "task": "instances"}, r"pixels \(400, 900\); objects found at several sizes have no"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )

@@ -19,7 +19,7 @@ from xferlib.ops.views import Views, average_views
 from xferlib.zoo.manifest import Row, ZooError, check_sight, row
 from xferlib.zoo.memory import MEMORY, apply_within, bytes_of, device_of
 from xferlib.zoo.objects import find_objects
-from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen
+from xferlib.zoo.scale import average_sizes, carried_over, enlarged, most_probable, seen, spread
 from xferlib.zoo.weights import load_row
 
 PICTURES = ("style", "super-resolution", "enhancement", "reflection removal")
@@ -243,7 +243,7 @@ def run(
             case "segmentation":
                 return _labels(net, row, image, max_memory, views, pixels)
             case "instances":
-                return find_objects(net, image, views, max_memory)
+                return spread(find_objects(net, seen(image, pixels)[0], views, max_memory), image.shape[1:])
             case "style" if shares is not None:
                 return _picture(Painter(net, shares.to(device)).eval(), image, max_memory, views, pixels)
             case task if task in PICTURES:

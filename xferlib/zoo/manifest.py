@@ -229,7 +229,7 @@ def check_sight(row: Row) -> None:
     ------
     ZooError
         If there is no such number of views, or the pixels are not numbers from 1, or of a net whose result on a reduced
-        picture cannot be brought back.
+        picture cannot be brought back, or several of one whose results have no mean.
     """
     if type(row.views) is not int or row.views not in get_args(Views):
         raise ZooError(f"row {row.name!r}: views {row.views!r} are not 1, 2 or 8")
@@ -237,3 +237,5 @@ def check_sight(row: Row) -> None:
         raise ZooError(f"row {row.name!r}: pixels {row.pixels!r} are not whole numbers from 1")
     if row.pixels and row.task not in SCALED:
         raise ZooError(f"row {row.name!r}: pixels {row.pixels!r}; only nets for {', '.join(SCALED)} see less")
+    if len(row.pixels) > 1 and row.task == "instances":
+        raise ZooError(f"row {row.name!r}: pixels {row.pixels!r}; objects found at several sizes have no mean")

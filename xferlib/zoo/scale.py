@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xferlib.ops.resample import resize_bicubic
 
-SCALED = ("segmentation", "style", "reflection removal")
+SCALED = ("segmentation", "instances", "style", "reflection removal")
 """Tasks whose result on a reduced picture can be brought back to the whole one."""
 
 
@@ -117,6 +117,30 @@ def most_probable(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
         labels[here > best] = number
         torch.maximum(best, here, out=best)
     return labels
+
+
+def spread(numbers: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Bring a map of objects to the size of the whole picture.
+
+    Parameters
+    ----------
+    numbers : Tensor, shape (h, w)
+        The map on the reduced picture.
+    size : tuple of int
+        Height and width of the whole one.
+
+    Returns
+    -------
+    Tensor, shape (H, W)
+        The number that is nearest to each pixel.
+    """
+    for axis, side in enumerate(size):
+        before = numbers.shape[axis]
+        if before != side:
+            nearest = ((torch.arange(side, device=numbers.device) + 0.5) * before / side).long()
+            numbers = numbers.index_select(axis, nearest)
+    return numbers
 
 
 def carried_over(image: Tensor, reduced: Tensor, made: Tensor) -> Tensor:
