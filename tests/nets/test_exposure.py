@@ -139,7 +139,7 @@ def test_the_mean_of_the_picture_counts_everywhere():
 
 def test_in_two_stages_it_is_the_same_net():
     net, image = awake(), noise(2, 3, 37, 50)
-    whole, local = net.stages
+    whole, local = net.whole_and_local
     stops = whole(image)
     assert stops.shape == (2, 1, 37, 50) and stops.std() > 0
     torch.testing.assert_close(local(torch.cat([image, stops], 1)), net(image), atol=1e-6, rtol=0)
@@ -147,7 +147,7 @@ def test_in_two_stages_it_is_the_same_net():
 
 @pytest.mark.parametrize("options", [{"radius": 3}, {**SLIM, "radius": 5}], ids=["tiny", "slim"])
 def test_its_second_stage_looks_as_far_as_it_says(options):
-    local = awake(**options).stages[1]
+    local = awake(**options).whole_and_local[1]
     assert local.halo == reach(local, local.in_channels)
 
 

@@ -138,11 +138,12 @@ def test_a_net_in_two_stages_sees_the_whole_and_then_goes_over_it(monkeypatch):
     net, sizes = zoo.load("enhance"), []
     image = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(0)) / 4
     image = F.interpolate(image[None], (600, 500), mode="bilinear")[0]
-    least = int(bytes_per_pixel(net.stages[0]) * 600 * 500) + 1
+    metering, development = (bytes_per_pixel(part) for part in net.whole_and_local)
+    least = int(metering * 600 * 500) + 1
     monkeypatch.setattr(type(net), "_developed", _noting(sizes, type(net)._developed))
     with torch.no_grad():
         whole = net(image[None])[0]
-        for allowed, most in ((zoo.inference.MEMORY, 512 * 512), (least, least / bytes_per_pixel(net.stages[1]))):
+        for allowed, most in ((zoo.inference.MEMORY, 512 * 512), (least, least / development)):
             sizes.clear()
             torch.testing.assert_close(apply_within(net, image, allowed), whole, atol=1e-5, rtol=0)
             assert len(sizes) > 1 and max(height * width for height, width in sizes) <= most

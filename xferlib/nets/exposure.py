@@ -145,7 +145,7 @@ class ExposureNet(nn.Module):
         return self._developed(images, *layers, self._stops(images, layers[0]))
 
     @property
-    def stages(self) -> tuple[nn.Module, nn.Module]:
+    def whole_and_local(self) -> tuple[nn.Module, nn.Module]:
         """
         The net in two: what must see a picture whole, and what can go over it tile by tile.
 

@@ -91,8 +91,8 @@ def apply_within(
     ----------
     net : nn.Module
         Net of images in evaluation mode, as `apply_tiled` takes it. One that looks at the whole picture, such as one
-        with instance normalisation, cannot be tiled, unless it has `stages`, as `ExposureNet` has: a net that must
-        see the whole picture, and one that goes over it, and over what the first makes of it, tile by tile.
+        with instance normalisation, cannot be tiled, unless it has `whole_and_local`, as `ExposureNet` has: a net
+        that must see the whole picture, and one that goes over it, and over what the first makes of it, tile by tile.
     image : Tensor, shape (C, H, W)
         The picture.
     max_memory : int
@@ -112,8 +112,8 @@ def apply_within(
     """
     height, width = image.shape[-2:]
     pixels = max_memory / bytes_per_pixel(net)
-    if hasattr(net, "stages") and height * width > min(pixels, _TILE**2):
-        whole, local = net.stages
+    if hasattr(net, "whole_and_local") and height * width > min(pixels, _TILE**2):
+        whole, local = net.whole_and_local
         found = apply_within(whole, image, max_memory)
         return apply_within(local, torch.cat([image, found]), max_memory, then)
     if 0 < getattr(net, "halo", 0) <= _TILE // 16:
