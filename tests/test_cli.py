@@ -436,11 +436,15 @@ def test_one_may_say_at_which_scale_a_large_picture_is_seen(shop, capsys):
     assert torch.equal(images.read_labels("out/a.png"), own)
     assert not torch.equal(own, zoo.apply("dark-net", image, "zoo"))
     capsys.readouterr()
-    assert _apply("a.png", "-o", "none", "--pixels", -1) == 2
-    assert "pixels (-1,) are not whole numbers from 1" in _fails(capsys)
-    with pytest.raises(SystemExit):
-        _apply("a.png", "-o", "out", "--pixels", 140, "--full-size")
-    assert "not allowed with argument" in capsys.readouterr().err
+    for words, message in (
+        (("--pixels", 0), "'0' is not a whole number"),
+        (("--pixels", 9, "--full-size"), "not allowed"),
+    ):
+        with pytest.raises(SystemExit):
+            _apply("a.png", "-o", "none", *words)
+        assert message in capsys.readouterr().err
+    assert cli.main(["apply", "enhance", "a.png", "-o", "none", "--pixels", "140"]) == 2
+    assert "pixels (140,); only nets for segmentation" in _fails(capsys) and "none" not in _written(shop)
 
 
 def test_an_unknown_net_is_refused(shop, capsys):

@@ -92,11 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
     views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
-    full = "let the net see as it is a picture larger than those it was trained on, which is reduced for it otherwise"
+    full = "let the net see a large picture as it is, where it is reduced for it otherwise"
     size = apply.add_mutually_exclusive_group()
     size.add_argument("--full-size", action="store_true", help=full)
-    fewer = "pixels that a larger picture is reduced to for the net (the net's own); fewer make larger strokes"
-    size.add_argument("--pixels", metavar="N", type=int, help=fewer)
+    fewer = "pixels to reduce a larger picture to, for nets of labels, objects, reflections and styles (the net's own)"
+    size.add_argument("--pixels", metavar="N", type=_positive, help=f"{fewer}; fewer make larger strokes")
     white = "value that stands for white in grey pictures of more than 8 bits: 4095 for 12 bits (65535; 1 for floats)"
     apply.add_argument("--white", metavar="VALUE", type=float, help=white)
     style = "for a net of several styles: one of them, perhaps with its share; more than one blends"
@@ -192,12 +192,13 @@ def _apply(options: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
     from xferlib import zoo
-    from xferlib.zoo.inference import PICTURES, style_shares
+    from xferlib.zoo.inference import PICTURES, sizes_seen, style_shares
     from xferlib.zoo.memory import MEMORY
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
     shares = style_shares(row, dict(options.style))
+    sizes_seen(row, options.full_size, options.pixels)
     if options.overlay and row.task in PICTURES:
         raise UsageError(f"--overlay: {row.name!r} makes pictures, and there are no labels to lay over them")
     probable, known = options.probability, row.classes if row.task == "segmentation" else ()

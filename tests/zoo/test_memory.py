@@ -147,8 +147,14 @@ def test_a_net_in_two_stages_sees_the_whole_and_then_goes_over_it(monkeypatch):
             sizes.clear()
             torch.testing.assert_close(apply_within(net, image, allowed), whole, atol=1e-5, rtol=0)
             assert len(sizes) > 1 and max(height * width for height, width in sizes) <= most
+        darkest = apply_within(net, image, then=lambda made: made.clamp(0, 0.2))
+        torch.testing.assert_close(darkest, whole.clamp(0, 0.2), atol=1e-5, rtol=0)
+        small, least = image[:, :200, :150], int(metering * 200 * 150) + 1
+        sizes.clear()
+        torch.testing.assert_close(apply_within(net, small, least), net(small[None])[0], atol=1e-5, rtol=0)
+        assert len(sizes) > 2
         with pytest.raises(ValueError, match=r"a picture of 600x500 .* must see it whole"):
-            apply_within(net, image, least // 2)
+            apply_within(net, image, least)
         sizes.clear()
         apply_within(net, image[:, :500])
     assert sizes == [(500, 500)]

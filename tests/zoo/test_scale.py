@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -172,9 +173,8 @@ def test_one_may_say_how_far_a_picture_is_reduced():
     image = F.interpolate(_random(1, 3, 4, 6), (40, 60))[0]
     for row, net in ((zoo.row("reflection"), Dim()), (replace(zoo.row("enet-streets"), classes=("a", "b")), Bright())):
         net.eval()
-        for pixels in (150, (600, 150)):
-            wanted = run(net, replace(row, pixels=pixels if isinstance(pixels, tuple) else (pixels,)), image)
-            assert torch.equal(run(net, row, image, pixels=pixels), wanted)
+        for pixels, asked in ((150, (150,)), (np.int64(150), (150,)), ((600, 150), (600, 150)), (np.array([9]), (9,))):
+            assert torch.equal(run(net, row, image, pixels=pixels), run(net, replace(row, pixels=asked), image))
     asked = zoo.probabilities("enet-streets", image, pixels=600)
     assert torch.equal(asked, class_probabilities(zoo.load("enet-streets"), zoo.row("enet-streets"), image, pixels=600))
     assert torch.equal(asked.argmax(0), zoo.apply("enet-streets", image, pixels=600))
@@ -185,6 +185,10 @@ def test_one_may_say_how_far_a_picture_is_reduced():
     [
         ("reflection", {"pixels": 0}, r"pixels \(0,\) are not whole numbers from 1"),
         ("reflection", {"pixels": (600, 2.5)}, r"pixels \(600, 2\.5\) are not whole"),
+        ("reflection", {"pixels": 1e6}, r"pixels \(1000000\.0,\) are not whole"),
+        ("reflection", {"pixels": "600"}, r"pixels \('600',\) are not whole"),
+        ("reflection", {"pixels": True}, r"pixels \(True,\) are not whole"),
+        ("mask-rcnn-shapes", {"pixels": (600, 900)}, "objects found at several sizes have no mean"),
         (
             "enhance",
             {"pixels": 600},
@@ -196,6 +200,21 @@ def test_one_may_say_how_far_a_picture_is_reduced():
 def test_a_size_that_makes_no_sense_is_named(name, sizes, message):
     with pytest.raises(ValueError, match=message):
         zoo.apply(name, _random(3, 20, 30), **sizes)
+
+
+def test_what_fails_on_a_reduced_picture_says_that_it_is_reduced():
+    image = _random(3, 40, 60)
+    for name, how, sizes in (
+        ("style-stained-glass", {"pixels": 24}, "4x6"),
+        ("style-stained-glass", {"pixels": 600, "max_memory": 1000}, "20x30"),
+        ("segnet-streets", {"pixels": (24, 600)}, "20x30 and 4x6"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"; the picture of 40x60 is reduced to {sizes} for it: ask for other pixels"
+        ):
+            zoo.apply(name, image, **how)
+    with pytest.raises(ValueError, match=r"or allow more$"):
+        zoo.apply("style-stained-glass", image, max_memory=1000)
 
 
 def test_a_street_of_three_times_the_size_gets_the_same_labels():

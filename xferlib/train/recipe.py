@@ -69,8 +69,8 @@ class Recipe:
     views : {1, 2, 8}
         Views of a picture that applying the net averages over where nothing else is asked.
     pixels : tuple of int
-        Pixels, about, that a larger picture is reduced to for a net that knows one scale, where it is applied; it sees
-        each of these sizes.
+        Pixels, about, that a larger picture is reduced to for a net that knows one scale, or draws strokes of one,
+        where it is applied; it sees each of these sizes.
     options : mapping
         Further arguments of `fit`, such as ``warmup`` or ``workers``.
     learner : callable, optional

@@ -2,11 +2,14 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from importlib import import_module
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,9 +64,9 @@ def apply(
         Views of the picture to average over, see `xferlib.ops.views.views_of`; by default as many as the manifest
         says. It takes as many times as long.
     full_size : bool
-        Whether the net sees a picture as it is that is larger than those it was trained on. By default such a picture
-        is reduced to the pixels that the manifest says, for the net knows things at that scale, and what it finds is
-        brought back; where the manifest names several, it is averaged over these sizes.
+        Whether the net sees a large picture as it is. By default it is reduced to the pixels that the manifest says,
+        for the net knows things, or draws strokes, at one scale, and what it finds is brought back; where the manifest
+        names several, it is averaged over these sizes.
     pixels : int or sequence of int, optional
         To about how many pixels a larger picture is reduced, in place of what the manifest says. For a net that paints,
         fewer make larger strokes.
@@ -130,7 +133,7 @@ def probabilities(
     Raises
     ------
     ZooError
-        If the net cannot be loaded, or does not give each pixel a class.
+        If the net cannot be loaded, does not give each pixel a class, or cannot see a picture reduced to these pixels.
     ImageError
         If the picture cannot be read.
     ValueError
@@ -177,15 +180,15 @@ def class_probabilities(
     Raises
     ------
     ZooError
-        If the net does not give each pixel a class.
+        If the net does not give each pixel a class, or cannot see a picture reduced to these pixels.
     ValueError
         As from `apply`.
     """
     if row.task != "segmentation":
         raise ZooError(f"{row.name!r} is a net for {row.task}; only one for segmentation knows how probable a class is")
-    views, pixels = row.views if views is None else views, _sizes(row, full_size, pixels)
+    views, pixels = row.views if views is None else views, sizes_seen(row, full_size, pixels)
     max_memory = bytes_of(max_memory)
-    with torch.no_grad():
+    with torch.no_grad(), _naming_sizes(image, pixels):
         return enlarged(_chances(net, row, image, max_memory, views, pixels), image.shape[1:])
 
 
@@ -229,16 +232,17 @@ def run(
     Raises
     ------
     ZooError
-        If the net is of a task that has no use on a picture alone, or one that cannot be averaged over views.
+        If the net is of a task that has no use on a picture alone, or one that cannot be averaged over views; or it
+        cannot see a picture reduced to these pixels.
     ValueError
         As from `apply`.
     """
-    views, pixels = row.views if views is None else views, _sizes(row, full_size, pixels)
+    views, pixels = row.views if views is None else views, sizes_seen(row, full_size, pixels)
     max_memory = bytes_of(max_memory)
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
     device = device_of(net)
-    with torch.no_grad():
+    with torch.no_grad(), _naming_sizes(image, pixels):
         match row.task:
             case "segmentation":
                 return _labels(net, row, image, max_memory, views, pixels)
@@ -329,15 +333,59 @@ def style_shares(row: Row, styles: str | Mapping[str, float] | None = None) -> T
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
-def _sizes(row: Row, full_size: bool, pixels: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Say to how many pixels the net sees a larger picture reduced."""
+def sizes_seen(row: Row, full_size: bool = False, pixels: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """
+    Say to how many pixels a net sees a larger picture reduced.
+
+    Parameters
+    ----------
+    row : Row
+        Row of the manifest.
+    full_size : bool
+        As in `apply`.
+    pixels : int or sequence of int, optional
+        As in `apply`.
+
+    Returns
+    -------
+    tuple of int
+        The numbers of pixels; none where it sees every picture as it is.
+
+    Raises
+    ------
+    ZooError
+        If these are no whole numbers from 1, or the result on a reduced picture could not be brought back.
+    ValueError
+        If pixels are given and the full size is asked for.
+    """
     if pixels is None:
         return () if full_size else row.pixels
     if full_size:
         raise ValueError(f"pixels {pixels!r} and the full size; ask for one of them")
-    wanted = (pixels,) if isinstance(pixels, int) else tuple(pixels)
+    several = isinstance(pixels, Iterable) and not isinstance(pixels, str)
+    wanted = tuple(int(each) if _is_whole(each) else each for each in (pixels if several else (pixels,)))
     check_sight(replace(row, pixels=wanted))
     return wanted
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
+@contextmanager
+def _naming_sizes(image: Tensor, pixels: Sequence[int]) -> Iterator[None]:
+    """Add to what goes wrong on a reduced picture that it was reduced."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except ValueError as error:
+        height, width = image.shape[1:]
+        sizes = ["x".join(map(str, each.shape[1:])) for each in seen(image, pixels) if each.shape != image.shape]
+        if not sizes:
+            raise
+        about = f"the picture of {height}x{width} is reduced to {' and '.join(sizes)} for it"
+        raise ValueError(f"{error}; {about}: ask for other pixels or for the full size") from error
 
 
 def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:

@@ -62,8 +62,8 @@ class Row:
         Views of a picture that applying the net averages over where nothing else is asked, see
         `xferlib.ops.views.views_of`.
     pixels : tuple of int
-        Pixels, about, that a larger picture is reduced to for a net that knows one scale; it sees each of these sizes.
-        Empty for a net that sees every picture as it is.
+        Pixels, about, that a larger picture is reduced to for a net that knows one scale, or draws strokes of one; it
+        sees each of these sizes. Empty for a net that sees every picture as it is.
     """
 
     name: str

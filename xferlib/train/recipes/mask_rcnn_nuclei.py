@@ -1,5 +1,6 @@
 """Mask R-CNN on the real nuclei of the Data Science Bowl 2018."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from xferlib.data import augment
 from xferlib.data.benchmarks import Nuclei
 from xferlib.metrics.instances import AveragePrecision, bowl_scores
 from xferlib.nets.mask_rcnn import MaskRCNN
+from xferlib.ops.degrade import upscale
 from xferlib.ops.instances import Instances
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.mask_rcnn_shapes import OPTIONS, SLIM, Sample, instance_loss
 from xferlib.zoo.objects import find_objects
+from xferlib.zoo.scale import seen, spread
 
 CROP = 192
 SCALES = (0.6, 1.7)
@@ -91,9 +94,21 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
     masks_result, boxes_result = masks.result(), boxes.result()
     return {
         **figures,
+        **_enlarged(net, pictures),
         **{name: masks_result[name] for name in names},
         **{f"box {name}": boxes_result[name] for name in names},
     }
+
+
+def _enlarged(net: nn.Module, pictures: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Score one view of three times the magnification: as it is, and reduced as ``xferlib apply --pixels`` does."""
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {", enlarged threefold": [], ", enlarged and reduced": []}
+    for image, numbers in pictures:
+        large = upscale(image[None], 3)[0].clamp(0, 1)
+        (small,) = seen(large, (numbers.numel(),))
+        for pairs, view in zip(found.values(), (large, small), strict=True):
+            pairs.append((spread(find_objects(net, view), numbers.shape), numbers))
+    return {f"bowl score{name}": bowl_scores(*zip(*pairs, strict=True))["score"] for name, pairs in found.items()}
 
 
 RECIPE = Recipe(

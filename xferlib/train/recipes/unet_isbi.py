@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,11 @@ from xferlib.data.benchmarks import ISBI
 from xferlib.losses.segmentation import cross_entropy
 from xferlib.metrics.instances import components, pixel_error, rand_f, thinned
 from xferlib.nets.unet import UNet
+from xferlib.ops.degrade import upscale
 from xferlib.ops.tiling import apply_tiled
 from xferlib.ops.views import average_views
 from xferlib.train.recipe import Recipe
+from xferlib.zoo.scale import enlarged, seen, spread
 
 HELD_BACK = (5, 11, 17, 23)
 """Every sixth slice, because the later ones are noisier than the first."""
@@ -99,7 +102,20 @@ def _measure(net: nn.Module, data: Path | None) -> dict[str, float]:
         "Rand F": means(_rand_f).max().item(),
         "Rand F, thinned": means(_thinned_rand_f).max().item(),
         "challenge's pixel error": means(_f_error).min().item(),
+        **_enlarged(net, data),
     }
+
+
+def _enlarged(net: nn.Module, data: Path | None) -> dict[str, float]:
+    """Measure slices of twice the magnification: as they are, and reduced as ``xferlib apply --pixels`` does."""
+    found: dict[str, list[float]] = {"pixel error, enlarged twofold": [], "pixel error, enlarged and reduced": []}
+    for image, labels in ISBI(_root(data), HELD_BACK):
+        large = upscale(image[None], 2)[0].clamp(0, 1)
+        (small,) = seen(large, (labels.numel(),))
+        for errors, view in zip(found.values(), (large, small), strict=True):
+            probability = enlarged(_probability(net, view)[None], large.shape[1:])[0]
+            errors.append(pixel_error(probability, spread(labels, large.shape[1:]), 0.5))
+    return {name: mean(errors) for name, errors in found.items()}
 
 
 RECIPE = Recipe(
