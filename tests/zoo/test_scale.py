@@ -209,9 +209,7 @@ def test_what_fails_on_a_reduced_picture_says_that_it_is_reduced():
         ("style-stained-glass", {"pixels": 600, "max_memory": 1000}, "20x30"),
         ("segnet-streets", {"pixels": (24, 600)}, "20x30 and 4x6"),
     ):
-        with pytest.raises(
-            ValueError, match=f"; the picture of 40x60 is reduced to {sizes} for it: ask for other pixels"
-        ):
+        with pytest.raises(ValueError, match=f"of the picture of 40x60 it sees {sizes}, unless other pixels are asked"):
             zoo.apply(name, image, **how)
     with pytest.raises(ValueError, match=r"or allow more$"):
         zoo.apply("style-stained-glass", image, max_memory=1000)

@@ -241,7 +241,6 @@ def run(
     max_memory = bytes_of(max_memory)
     if views != 1 and row.task == "style":
         raise ZooError(f"{row.name!r} cannot be averaged over {views} views of a picture; leave it at 1")
-    device = device_of(net)
     with torch.no_grad(), _naming_sizes(image, pixels):
         match row.task:
             case "segmentation":
@@ -249,7 +248,7 @@ def run(
             case "instances":
                 return spread(find_objects(net, seen(image, pixels)[0], views, max_memory), image.shape[1:])
             case "style" if shares is not None:
-                return _picture(Painter(net, shares.to(device)).eval(), image, max_memory, views, pixels)
+                return _picture(Painter(net, shares.to(device_of(net))).eval(), image, max_memory, views, pixels)
             case task if task in PICTURES:
                 return _picture(net, image, max_memory, views, pixels)
             case task:
@@ -384,8 +383,8 @@ def _naming_sizes(image: Tensor, pixels: Sequence[int]) -> Iterator[None]:
         sizes = ["x".join(map(str, each.shape[1:])) for each in seen(image, pixels) if each.shape != image.shape]
         if not sizes:
             raise
-        about = f"the picture of {height}x{width} is reduced to {' and '.join(sizes)} for it"
-        raise ValueError(f"{error}; {about}: ask for other pixels or for the full size") from error
+        about = f"of the picture of {height}x{width} it sees {' and '.join(sizes)}, unless other pixels are asked for"
+        raise ValueError(f"{error} ({about})") from error
 
 
 def _labels(net: nn.Module, row: Row, image: Tensor, max_memory: int, views: Views, pixels: Sequence[int]) -> Tensor:
