@@ -3,7 +3,9 @@
 from contextlib import redirect_stderr
 from io import StringIO
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from xferlib.ops import progress
 
@@ -38,6 +40,20 @@ def test_a_bar_is_shown_if_it_is_asked_for(asked, terminal):
 def test_without_being_asked_only_a_terminal_shows_one_and_not_at_once(monkeypatch, patience, terminal, seen):
     monkeypatch.setattr(progress, "PATIENCE", patience)
     assert ("3/12 [" in shown(12, None, terminal)) == seen
+
+
+@pytest.mark.parametrize("asked", [True, None])
+def test_a_notebook_shows_only_a_bar_that_is_asked_for(asked):
+    cell = f"""
+from xferlib.ops import progress
+progress.PATIENCE = 0
+with progress.bar(12, "tile", {asked}) as bar:
+    bar.update(3)
+    bar.refresh()
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert bool(notebook.cells[0].outputs) == bool(asked)
 
 
 def test_large_numbers_are_shortened():

@@ -1,5 +1,6 @@
 """Bars for work that takes long."""
 
+from tqdm import tqdm as terminal_bar
 from tqdm.auto import tqdm
 
 PATIENCE = 2.0
@@ -24,7 +25,8 @@ def bar(total: int, unit: str, progress: bool | None = None) -> tqdm:
     tqdm
         The bar, to be used as a context; ``update(n)`` says that n more are done.
     """
-    unasked = progress is None  # for tqdm, disable=None is: if this is no terminal
-    disable, delay = (None, PATIENCE) if unasked else (not progress, 0)
     many = total >= 10_000
-    return tqdm(total=total, unit=unit, unit_scale=many, leave=False, disable=disable, delay=delay)
+    common = {"total": total, "unit": unit, "unit_scale": many, "leave": False}
+    if progress is None:  # tqdm's bar of a notebook does not know disable=None: if this is no terminal
+        return terminal_bar(**common, disable=None, delay=PATIENCE)
+    return tqdm(**common, disable=not progress)
