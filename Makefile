@@ -56,7 +56,7 @@ test: $(STAMP)
 	$(SAY) '2/5 library and house: unit and property tests, import contract, docstrings'
 	@OMP_NUM_THREADS=1 $(PYTEST) -n $(CORES) tests --ignore=tests/site --ignore=tests/chapters
 	$(SAY) '3/5 chapters: nbval, strict'
-	@$(PYTEST) -o addopts='--strict-markers --strict-config --import-mode=importlib' \
+	@OMP_NUM_THREADS=1 $(PYTEST) -o addopts='--strict-markers --strict-config --import-mode=importlib' \
 	  -n $(CORES) --dist loadfile --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/chapters/sanitize.cfg tests/chapters chapters
 	$(SAY) '4/5 site: built from the committed outputs'
