@@ -135,11 +135,90 @@ def test_the_study_of_patterns_differs_by_that_term_alone(monkeypatch):
     trained = []
     monkeypatch.setattr(sr, "photographs", lambda data, held_back=False: [as_bytes(scene(128, 128)[0])] * 3)
     figures = sr._weave(lambda name, *_, **options: trained.append((name, options)), 0)
-    recipe = recipes.find("sr-x4-feature")
-    settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": 0, **recipe.options}
-    assert trained == [("features", settings), ("features-and-no-pattern", settings)]
+    assert trained == [(name, settings(sr.WEAVE_STEPS)) for name in ("features", "features-and-no-pattern")]
     assert figures["features"] == figures["features and no pattern"]  # nobody trained them
     assert figures["features"]["PSNR"] > 20 and figures.keys() - sr.LOSSES.keys() == {"photographs"}
+
+
+def settings(steps: int) -> dict:
+    """What the recipe of the net that goes by features is trained with, for so many steps."""
+    recipe = recipes.find("sr-x4-feature")
+    return {"steps": steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": 0, **recipe.options}
+
+
+def test_the_study_of_cameras_differs_by_the_small_pictures_alone(monkeypatch):
+    photograph, trained, streams = as_bytes(scene(200, 240)[0]), [], []
+
+    def train(name, net, loss, dataset, **options):
+        trained.append((name, loss, options))
+        streams.append(dataset)
+
+    monkeypatch.setattr(sr, "photographs", lambda data, held_back=False: [photograph] * 3)
+    figures = sr._one_or_many(train, 0)
+    assert trained == [(name, sr._perception, settings(sr.CAMERA_STEPS)) for name in ("one-camera", "many-cameras")]
+    papers, many = ([stream[i] for i in range(12)] for stream in streams)
+    apart = [
+        [(downscale(true[None], 4)[0] - small)[:, 4:-4, 4:-4].abs().max() for small, true in each]
+        for each in (papers, many)
+    ]
+    assert max(apart[0]) < 0.6 / 255 < 5 / 255 < max(apart[1])
+    assert figures["one camera"] == figures["many cameras"]  # nobody trained them
+    assert all(figures[name].keys() == sr.CAMERAS.keys() for name in ("sr-x4", "bicubic", "one camera"))
+
+
+@pytest.mark.parametrize("name", sr.CAMERAS)
+def test_cameras_leave_the_picture_where_it_is(name):
+    picture = photos.square(photos.load("china"), 128)[None]
+    small, plain = sr.CAMERAS[name](picture), downscale(picture, 4)
+    assert small.shape == plain.shape
+    places = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    errors = {place: (small.roll(place, (2, 3)) - plain).square().mean().item() for place in places}
+    assert min(errors, key=errors.get) == (0, 0)
+    assert (errors[0, 0] < 1e-12) == (name == "as in papers")
+
+
+def test_the_net_for_many_cameras_is_measured_on_each(monkeypatch):
+    pictures = [as_bytes(scene(seed=i)[0]) for i in range(2)]
+    monkeypatch.setattr(sr, "photographs", lambda data, held_back: pictures)
+    figures = recipes.find("sr-x4-feature").evaluate(lambda small: upscale(small, 4), None)
+    papers = figures["cameras"]["as in papers"]
+    assert papers == {name: figures[name] for name in papers} == figures["bicubic"]
+    assert figures["cameras"]["blurred before"]["PSNR"] < papers["PSNR"]
+
+
+def test_a_shot_shows_in_small_what_its_truth_shows(monkeypatch):
+    monkeypatch.setattr(sr, "snapshot", lambda large, factor, generator: downscale(large[None], factor)[0])
+    photograph = as_bytes(scene(200, 260)[0])
+    seen = set()
+    for seed in range(20):
+        small, true = sr.shot(photograph, torch.Generator().manual_seed(seed), side=24)
+        assert small.shape == (3, 24, 24) and true.shape == (3, 96, 96)
+        apart = (downscale(true[None], 4)[0] - small)[:, 2:-2, 2:-2].abs()
+        assert apart.max() < 1e-5  # the border sees other pixels
+        seen.add(true[0, 0, 0].item())
+    assert len(seen) > 15
+
+
+def test_the_blocks_of_jpeg_lie_anywhere_in_a_shot(monkeypatch):
+    ramp = torch.arange(48) % 8
+    blocks = (ramp == 0).float().expand(3, 48, 48).contiguous()
+    monkeypatch.setattr(sr, "snapshot", lambda large, factor, generator: blocks)
+    photograph = as_bytes(scene(192, 192)[0])
+    generator = torch.Generator().manual_seed(0)
+    starts = set()
+    for _ in range(200):
+        small, _ = sr.shot(photograph, generator)
+        lines = small[0].mean(0) if small[0].std(0).max() < 1e-6 else small[0].mean(1)
+        starts.add(int(lines[:8].argmax()))
+    assert starts == set(range(8))
+
+
+def test_photographs_too_small_for_a_shot_are_left_out(monkeypatch):
+    shades = {50: (191, 300), 100: (192, 192), 150: (300, 191), 200: (260, 300)}
+    flat = [torch.full((3, *size), shade).byte() for shade, size in shades.items()]
+    monkeypatch.setattr(sr, "photographs", lambda data: flat)
+    stream = sr._shots(None, 0)
+    assert {round(255 * stream[i][1].mean().item()) for i in range(8)} == {100, 200}
 
 
 def test_a_pattern_that_all_blocks_share_is_found_and_shown():

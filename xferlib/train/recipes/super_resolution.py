@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import pixel_unshuffle
+from torch.nn.functional import interpolate, pixel_unshuffle
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from xferlib import zoo
 from xferlib.data import augment
 from xferlib.data.benchmarks import home
-from xferlib.data.cameras import snapshot
+from xferlib.data.cameras import jpeg, snapshot
 from xferlib.losses.perceptual import Targets, Weights, mean_gram, perceptual_loss, style_loss
 from xferlib.losses.restoration import charbonnier, checkerboard, l1, l2
-from xferlib.metrics.restoration import detail, luma_psnr, luma_ssim
+from xferlib.metrics.restoration import detail, luma_psnr, luma_ssim, smooth
 from xferlib.nets.edsr import EDSR, SLIM
 from xferlib.nets.espcn import ESPCN
 from xferlib.nets.srcnn import SRCNN
@@ -153,6 +153,20 @@ def _shots(data: Path | None, seed: int) -> Dataset:
 
 def _stream(factor: int, side: int, data: Path | None, seed: int) -> Dataset:
     return shuffled(pairs(photographs(data), factor, side), seed, partial(piece, side=side))
+
+
+def _noisy(images: Tensor) -> Tensor:
+    return images + 0.04 * torch.randn(images.shape, generator=Generator().manual_seed(0))
+
+
+CAMERAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "as in papers": partial(downscale, factor=4),
+    "blurred before": lambda images: downscale(smooth(images, 2.0), 4),
+    "no antialias": partial(interpolate, scale_factor=1 / 4, mode="bicubic"),
+    "JPEG of quality 60": lambda images: jpeg(to_bytes(downscale(images, 4))[0], 60)[None],
+    "noise": lambda images: _noisy(downscale(images, 4)),
+}
+"""Ways of making a photograph (1, 3, H, W) 4 times smaller, not yet in bytes."""
 
 
 # What nets are trained by
@@ -301,28 +315,30 @@ def _measure(factor: int, net: nn.Module, data: Path | None) -> dict[str, Any]:
     return {**measure(net, pictures), "bicubic": measure(partial(upscale, factor=factor), pictures)}
 
 
-def snapshots(data: Path | None) -> list[Sample]:
+def by_camera(enlarge: Callable[[Tensor], Tensor], data: Path | None) -> dict[str, dict[str, float]]:
     """
-    Give the pictures that nets are measured on as many cameras might have taken them, each by another one.
+    Measure a way of enlarging 4 times on pictures that are made small in each way of `CAMERAS`.
 
     Parameters
     ----------
+    enlarge : callable
+        Called with small pictures (1, 3, h, w).
     data : Path or None
         Folder of real data.
 
     Returns
     -------
-    list of tuple of Tensor, shapes (1, 3, h, w) and (1, 3, 4 * h, 4 * w)
-        Small pictures, and the photographs of `held_back`, RGB in [0, 1].
+    dict of str to dict
+        For each camera what `measure` gives.
     """
-    generator = Generator().manual_seed(0)
-    return [(snapshot(true[0], 4, generator)[None], true) for _, true in held_back(data, 4)]
+    true = [large for _, large in held_back(data, 4)]
+    return {
+        name: measure(enlarge, [(to_bytes(take(large)), large) for large in true]) for name, take in CAMERAS.items()
+    }
 
 
 def _measure_cameras(net: nn.Module, data: Path | None) -> dict[str, Any]:
-    pictures = snapshots(data)
-    ways = {"": net, "sr-x4, ": zoo.load("sr-x4"), "bicubic, ": partial(upscale, factor=4)}
-    return {**_measure(4, net, data), **{f"{name}cameras": measure(way, pictures) for name, way in ways.items()}}
+    return {**_measure(4, net, data), "cameras": by_camera(net, data)}
 
 
 def _grown(factor: int) -> nn.Module:
@@ -424,6 +440,15 @@ RECIPES = (
 )
 
 
+def _taught(
+    train: Trainer, name: str, loss: Loss, pieces: Dataset, steps: int, seed: int, data: Path | None
+) -> nn.Module:
+    """Make a net as the recipe makes the one that goes by features."""
+    learner = _grown(4).to(memory_format=torch.channels_last)
+    train(name.replace(" ", "-"), learner, loss, pieces, steps=steps, seed=seed, **BY_FEATURES, **_OPTIONS)
+    return _blended(learner, data).eval()
+
+
 # What the term against patterns is worth
 
 WEAVE_STEPS = 450
@@ -434,9 +459,7 @@ def _weave(train: Trainer, seed: int) -> dict[str, Any]:
     data = home()
     pieces, pictures, figures = _stream(4, SIDE, data, seed), held_back(data, 4), {}
     for name, loss in LOSSES.items():
-        learner = _grown(4).to(memory_format=torch.channels_last)
-        train(name.replace(" ", "-"), learner, loss, pieces, steps=WEAVE_STEPS, seed=seed, **BY_FEATURES, **_OPTIONS)
-        net = _blended(learner, data).eval()
+        net = _taught(train, name, loss, pieces, WEAVE_STEPS, seed, data)
         with torch.no_grad():
             made = [net(small).clamp(0, 1) for small, _ in pictures]
         figures[name] = {**measure(net, pictures), **_pattern(made)}
@@ -450,6 +473,19 @@ def _pattern(pictures: Sequence[Tensor]) -> dict[str, Any]:
     return {"pattern": mean(map(chequers, pictures)), "block": (block - block.mean((1, 2), keepdim=True)).tolist()}
 
 
+# What it is worth to learn from many cameras
+
+CAMERA_STEPS = 600
+
+
+def _one_or_many(train: Trainer, seed: int) -> dict[str, Any]:
+    data = home()
+    figures = {"sr-x4": by_camera(zoo.load("sr-x4"), data), "bicubic": by_camera(partial(upscale, factor=4), data)}
+    for name, pieces in {"one camera": _stream(4, SIDE, data, seed), "many cameras": _shots(data, seed)}.items():
+        figures[name] = by_camera(_taught(train, name, _perception, pieces, CAMERA_STEPS, seed, data), data)
+    return figures
+
+
 STUDIES = (
     Study(
         name="sr-weave",
@@ -457,5 +493,12 @@ STUDIES = (
         measure=_weave,
         data=f"photographs of the recipe sr-x4, {WEAVE_STEPS} steps with the settings of sr-x4-feature; measured on "
         f"{MEASURED} held-back photographs",
+    ),
+    Study(
+        name="sr-cameras",
+        chapter="super_resolution",
+        measure=_one_or_many,
+        data=f"photographs of the recipe sr-x4-feature, small as in papers or from many cameras, {CAMERA_STEPS} steps "
+        f"each; measured on {MEASURED} held-back photographs, taken by five cameras",
     ),
 )
