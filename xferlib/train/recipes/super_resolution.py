@@ -41,8 +41,9 @@ from xferlib.zoo.loss_network import loss_network
 
 SIDE, BATCH = 32, 16
 """Pixels a side of the small pieces of photographs that nets enlarge in training, and pieces a step."""
-FRAME = 8
-"""Pixels around such a piece that the blocks of JPEG begin in, where it comes from a camera."""
+FRAME, PAPERS = 8, 0.5
+"""Where pieces come from cameras: pixels around one that the blocks of JPEG begin in, and the share that is made small as
+in papers after all."""
 MEASURED, LONGEST = 30, 288
 """Photographs that nets are measured on, and pixels a side of the middle of each; 2, 3 and 4 divide it."""
 SEEN = {"relu2_2": 1.0, "relu3_4": 1.0}
@@ -112,7 +113,7 @@ def piece(pair: Sample, generator: Generator, side: int = SIDE) -> Sample:
 
 def shot(photograph: Tensor, generator: Generator, side: int = SIDE) -> Sample:
     """
-    Cut a random piece out of a photograph, and make a small picture of it as one of many cameras might.
+    Cut a random piece out of a photograph, and make it small as in papers or as one of many cameras might.
 
     Parameters
     ----------
@@ -129,7 +130,8 @@ def shot(photograph: Tensor, generator: Generator, side: int = SIDE) -> Sample:
         Both pieces, RGB in [0, 1].
     """
     large = _cut(photograph, 4 * (side + 2 * FRAME), _corner(photograph, 4 * (side + 2 * FRAME), generator)) / 255
-    small = snapshot(large, 4, generator)
+    papers = augment.uniform(0, 1, generator) < PAPERS
+    small = to_bytes(downscale(large[None], 4))[0] if papers else snapshot(large, 4, generator)
     top, left = _corner(small, side, generator)
     return augment.turn(
         _cut(small, side, (top, left)), _cut(large, 4 * side, (4 * top, 4 * left)).contiguous(), generator
@@ -426,7 +428,7 @@ RECIPES = (
         EDSR,
         _perception,
         steps=1600,
-        how=", well or badly, half of them through JPEG",
+        how=", half of them as many cameras might do it",
         arguments={"factor": 4, **SLIM},
         dataset=_shots,
         evaluate=_measure_cameras,
