@@ -42,8 +42,8 @@ from xferlib.zoo.loss_network import loss_network
 SIDE, BATCH = 32, 16
 """Pixels a side of the small pieces of photographs that nets enlarge in training, and pieces a step."""
 FRAME, PAPERS = 8, 0.5
-"""Where pieces come from cameras: pixels around one that the blocks of JPEG begin in, and the share that is made small as
-in papers after all."""
+"""Where pieces come from cameras: pixels around one that the blocks of JPEG begin in, and the share that is made small
+as in papers after all."""
 MEASURED, LONGEST = 30, 288
 """Photographs that nets are measured on, and pixels a side of the middle of each; 2, 3 and 4 divide it."""
 SEEN = {"relu2_2": 1.0, "relu3_4": 1.0}
