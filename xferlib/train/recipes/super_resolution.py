@@ -129,13 +129,12 @@ def shot(photograph: Tensor, generator: Generator, side: int = SIDE) -> Sample:
     tuple of Tensor, shapes (3, side, side) and (3, 4 * side, 4 * side)
         Both pieces, RGB in [0, 1].
     """
-    large = _cut(photograph, 4 * (side + 2 * FRAME), _corner(photograph, 4 * (side + 2 * FRAME), generator)) / 255
+    whole = 4 * (side + 2 * FRAME)
+    large = _cut(photograph, whole, _corner(photograph, whole, generator)) / 255
     papers = augment.uniform(0, 1, generator) < PAPERS
     small = to_bytes(downscale(large[None], 4))[0] if papers else snapshot(large, 4, generator)
     top, left = _corner(small, side, generator)
-    return augment.turn(
-        _cut(small, side, (top, left)), _cut(large, 4 * side, (4 * top, 4 * left)).contiguous(), generator
-    )
+    return augment.turn(_cut(small, side, (top, left)), _cut(large, 4 * side, (4 * top, 4 * left)), generator)
 
 
 def _corner(picture: Tensor, side: int, generator: Generator) -> tuple[int, int]:
