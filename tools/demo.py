@@ -87,7 +87,7 @@ NETS = {
     "sr-x2": ("Twice as large", "pixel loss", ("small", "stamp")),
     "sr-x3": ("Three times as large", "pixel loss", ("small", "stamp")),
     "sr-x4": ("Four times as large", "pixel loss", ("small", "stamp")),
-    "sr-x4-feature": ("Four times, feature loss", "sharper, less true; for JPEG, too", ("small", "stamp")),
+    "sr-x4-feature": ("Four times, feature loss", "sharper, less true; learned from JPEG, too", ("small", "stamp")),
     "srcnn-x4": ("SRCNN, four times", "8,129 weights", ("small", "stamp")),
     "espcn-x4": ("ESPCN, four times", "computes at the small size", ("small", "stamp")),
 }

@@ -102,6 +102,28 @@ def test_sides_that_the_factor_does_not_divide_are_refused(image):
         snapshot(image[:, :, :95])
 
 
+@pytest.mark.parametrize("factor", [0, -4])
+def test_a_factor_below_one_is_refused(image, factor):
+    with pytest.raises(ValueError, match=f"factor {factor} is not a whole number of at least 1"):
+        cameras.snapshot(image, factor, Generator())
+
+
+def test_focus_is_lost_by_any_blur_of_the_range(monkeypatch, image):
+    blurs = []
+    monkeypatch.setattr(cameras, "smooth", lambda images, sigma: blurs.append(sigma) or images)
+    for seed in range(100):
+        cameras._reduced(image[None], 4, 0.9, Generator().manual_seed(seed))
+    assert 0.5 <= min(blurs) < 0.6 and 2.4 < max(blurs) <= 2.5
+
+
+def test_noise_comes_before_the_jpeg_file(monkeypatch):
+    only(monkeypatch, "BICUBIC", noisy=1.0, compressed=1.0)
+    given = []
+    monkeypatch.setattr(cameras, "jpeg", lambda small, quality: given.append(small.std().item()) or small)
+    snapshot(torch.full((3, 64, 64), 0.5))
+    assert given[0] > 1e-4
+
+
 def test_a_jpeg_file_loses_more_the_lower_its_quality(image):
     errors = [(cameras.jpeg(image, quality) - image).square().mean().item() for quality in (95, 75, 40, 10)]
     assert errors == sorted(errors) and 0 < errors[0] < 1e-3 < errors[3]

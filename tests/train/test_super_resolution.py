@@ -146,7 +146,7 @@ def settings(steps: int) -> dict:
     return {"steps": steps, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": 0, **recipe.options}
 
 
-def test_the_study_of_cameras_differs_by_the_small_pictures_alone(monkeypatch):
+def test_the_study_of_cameras_differs_by_its_pieces_alone(monkeypatch):
     photograph, trained, streams = as_bytes(scene(200, 240)[0]), [], []
 
     def train(name, net, loss, dataset, **options):

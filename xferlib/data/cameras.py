@@ -10,13 +10,13 @@ from torch import Generator, Tensor
 from xferlib.data import images
 from xferlib.data.augment import uniform
 from xferlib.metrics.restoration import smooth
-from xferlib.ops.degrade import downscale, to_bytes
+from xferlib.ops.degrade import downscale, modcrop, to_bytes
 
 BICUBIC, ALIASED, AVERAGED = 0.5, 0.2, 0.15
 """Shares of `snapshot` that are reduced as in papers, without antialias, and by the mean of each block; the rest are
 out of focus first."""
 FOCUS = (0.5, 2.5)
-"""Standard deviations of what is out of focus, in pixels of the large picture."""
+"""Standard deviations of what is out of focus, in pixels of the large picture; chosen for a factor of 4."""
 NOISY, NOISE, GREY = 0.3, 0.06, 0.5
 """The share with noise, its largest standard deviation, and the share of it that is alike in red, green and blue."""
 COMPRESSED, QUALITIES = 0.5, (40, 98)
@@ -65,14 +65,14 @@ def snapshot(image: Tensor, factor: int, generator: Generator) -> Tensor:
     Raises
     ------
     ValueError
-        If the factor does not divide a side.
+        If the factor is below 1 or does not divide a side.
 
     References
     ----------
     Wang et al., "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data", ICCV Workshops
     2021, section 3: blur, resizing, noise and JPEG, of random kinds and strengths.
     """
-    if any(side % factor for side in image.shape[-2:]):
+    if modcrop(image, factor).shape != image.shape:
         raise ValueError(f"the factor {factor} does not divide {tuple(image.shape[-2:])}; see ops.degrade.modcrop")
     small = _reduced(image[None], factor, uniform(0, 1, generator), generator)[0]
     if uniform(0, 1, generator) < NOISY:
