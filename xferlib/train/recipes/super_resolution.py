@@ -2,7 +2,7 @@
 The nets of super-resolution: SRCNN, ESPCN, a small EDSR for each factor, and one that goes by features, not pixels.
 
 All learn from the same photographs. The small pictures are made from them, so the truth is known: by bicubic reduction,
-and for the net that goes by features as many cameras might make them.
+and half of those for the net that goes by features as many cameras might make them.
 """
 
 from collections.abc import Callable, Sequence
