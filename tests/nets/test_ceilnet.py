@@ -49,7 +49,10 @@ def test_the_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 8), (33, 18)])
-@pytest.mark.parametrize("changes", [{}, {"edge_dilations": ()}, {"layers": 2}, {"skips": False, "norm": True}, SMOOTH])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"edge_dilations": ()}, {"layers": 2}, {"layers": 2, "passes": 2}, {"skips": False, "norm": True}, SMOOTH],
+)
 def test_any_size_is_kept(size, changes):
     found = net(**changes).separate(torch.rand(2, 3, *size))
     assert found.background.shape == (2, 3, *size)
@@ -92,6 +95,31 @@ def test_i_cnn_reads_the_picture_and_the_predicted_edges():
     torch.testing.assert_close(found.background, images - whole.i_cnn(seen[0]))
 
 
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_second_look_also_reads_what_the_first_took_away(skips):
+    whole, images = busy(net(passes=2, layers=2, skips=skips)), torch.rand(1, 3, 8, 12)
+    looks = []
+    whole.i_cnn.register_forward_hook(lambda _, given, values: looks.append((given[0], values)))
+    found = whole.separate(images)
+    assert len(looks) == 2
+    (first, once), (second, twice) = looks
+    assert torch.equal(first[:, :4], second[:, :4]) and not first[:, 4:].any()
+    torch.testing.assert_close(second[:, 4:], once[:, :3] if skips else images - once[:, :3])
+    torch.testing.assert_close(found.background, images - twice[:, :3] if skips else twice[:, :3])
+    assert torch.equal(found.reflection, twice[:, 3:])
+
+
+def test_a_second_look_that_reads_nothing_new_finds_what_the_first_found():
+    twice, once, images = busy(net(passes=2)), net(), torch.rand(1, 3, 16, 24)
+    entry = twice.i_cnn.enter[0].weight
+    learned = entry[:, 4:].clone()
+    nn.init.zeros_(entry[:, 4:])
+    once.load_state_dict({**twice.state_dict(), "i_cnn.enter.0.weight": entry[:, :4]})
+    torch.testing.assert_close(twice(images), once(images))
+    entry.data[:, 4:] = learned
+    assert not torch.allclose(twice(images), once(images))
+
+
 def test_without_edges_no_edge_is_computed():
     alone = net(edge_dilations=())
     assert alone.e_cnn is None and alone.i_cnn.enter[0].in_channels == 3
@@ -99,7 +127,8 @@ def test_without_edges_no_edge_is_computed():
 
 @pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize(
-    "changes", [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}, {"fine_blocks": (1, 2)}]
+    "changes",
+    [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}, {"fine_blocks": (1, 2)}, {"passes": 2}],
 )
 def test_nothing_beyond_the_halo_matters(changes, interpolate):
     seeing = busy(net(**changes, interpolate=interpolate)).double()
@@ -192,7 +221,8 @@ def test_errors_say_what_is_wrong():
         net()(torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match="at least a pixel"):
         net()(torch.rand(1, 3, 0, 8))
-    for wrong in ({"layers": 3}, {"widths": ()}, {"widths": (4, 0)}, {"dilations": (0,)}, {"edge_dilations": (-1,)}):
+    wrongs = ({"layers": 3}, {"widths": ()}, {"widths": (4, 0)}, {"dilations": (0,)}, {"edge_dilations": (-1,)})
+    for wrong in (*wrongs, {"passes": 0}):
         with pytest.raises(ValueError, match="expected positive numbers, one width at least, and 1 or 2 layers"):
             net(**wrong)
     for wrong in ((1, 0, 0), (-1,)):

@@ -57,6 +57,8 @@ class CEILNet(nn.Module):
         Whether all that the nets make is interpolated on the way up, and not deconvolved.
     fine_blocks : sequence of int, optional
         Residual blocks of I-CNN at each scale but the coarsest, the finest first; by default none.
+    passes : int
+        How often I-CNN looks. With more than one it also reads what it took away the time before, at first nothing.
 
     Attributes
     ----------
@@ -68,8 +70,8 @@ class CEILNet(nn.Module):
     Raises
     ------
     ValueError
-        If the widths or dilations are not positive, there are neither 1 nor 2 layers, or fine blocks are negative or
-        more than there are scales for them.
+        If the widths, dilations or passes are not positive, there are neither 1 nor 2 layers, or fine blocks are
+        negative or more than there are scales for them.
 
     References
     ----------
@@ -82,7 +84,8 @@ class CEILNet(nn.Module):
     # net that predicts nothing gives the picture back. No norm: the statistics of few pictures are noise. Dilated
     # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost. Fine blocks:
     # what tells two layers apart, such as blur, shows at the finer scales. Interpolation: a deconvolution leaves
-    # stripes, and what is taken away is blurred, so half the size can hold it.
+    # stripes, and what is taken away is blurred, so half the size can hold it. Passes: a second look doubles the
+    # depth for the few weights that read what the first one took away.
 
     def __init__(
         self,
@@ -95,25 +98,27 @@ class CEILNet(nn.Module):
         skips: bool = False,
         interpolate: bool = False,
         fine_blocks: Sequence[int] = (),
+        passes: int = 1,
     ) -> None:
         super().__init__()
         edge_dilations = tuple(dilations if edge_dilations is None else edge_dilations)
-        if min(widths, default=0) < 1 or min((1, *dilations, *edge_dilations)) < 1 or layers not in (1, 2):
+        if min(widths, default=0) < 1 or min((passes, *dilations, *edge_dilations)) < 1 or layers not in (1, 2):
             raise ValueError(
-                f"widths {tuple(widths)}, dilations {tuple(dilations)} and {edge_dilations}, {layers} layers; expected "
-                "positive numbers, one width at least, and 1 or 2 layers"
+                f"widths {tuple(widths)}, dilations {tuple(dilations)} and {edge_dilations}, {layers} layers, {passes} "
+                "passes; expected positive numbers, one width at least, and 1 or 2 layers"
             )
         if len(fine_blocks) >= len(widths) or min(fine_blocks, default=0) < 0:
             raise ValueError(
                 f"fine_blocks {tuple(fine_blocks)} with widths {tuple(widths)}; expected numbers of 0 or more, one "
                 f"for each scale but the coarsest, {len(widths) - 1} at most"
             )
-        self.layers, self.skips = layers, skips
+        self.layers, self.skips, self.passes = layers, skips, passes
         reads_edges, how = bool(edge_dilations), {"norm": norm, "skips": skips, "interpolate": interpolate}
         self.e_cnn = SubNet(4, 1, widths, edge_dilations, **how) if reads_edges else None
-        self.i_cnn = SubNet(3 + reads_edges, 3 * layers, widths, dilations, **how, fine_blocks=fine_blocks)
+        reads = 3 + reads_edges + 3 * (passes > 1)
+        self.i_cnn = SubNet(reads, 3 * layers, widths, dilations, **how, fine_blocks=fine_blocks)
         self.stride = self.i_cnn.stride
-        self.halo = self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
+        self.halo = passes * self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
 
     def forward(self, images: Tensor, parts: bool = False) -> Tensor | Separation:
         """
@@ -171,8 +176,10 @@ class CEILNet(nn.Module):
             found = self.e_cnn(torch.cat([seen, shown - MIDDLE], 1))
             found = shown - found if self.skips else found
             seen = torch.cat([seen, found - MIDDLE], 1)
-        values = self.i_cnn(seen)
-        background = images - values[:, :3] if self.skips else values[:, :3]
+        background = images
+        for _ in range(self.passes):
+            values = self.i_cnn(torch.cat([seen, images - background], 1) if self.passes > 1 else seen)
+            background = images - values[:, :3] if self.skips else values[:, :3]
         return Separation(background, values[:, 3:] if self.layers == 2 else None, found)
 
 

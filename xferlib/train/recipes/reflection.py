@@ -2,8 +2,8 @@
 CEILNet on photographs behind drawn glass: the shipped net, and small ones that each lack or add one thing.
 
 The small nets are trained alike: the same photographs in the same order, as many steps, as many residual blocks. What
-each one lacks or adds is all that tells it from ``reflection-small``. Of that one and of ``reflection-layers`` only the
-figures are kept.
+each one lacks or adds is all that tells it from ``reflection-small``. Of that one, of ``reflection-twice`` and of
+``reflection-layers`` only the figures are kept.
 """
 
 import math
@@ -494,5 +494,6 @@ RECIPES = (
     _recipe("reflection-small", SMALL, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-naive", SMALL, SMALL_STEPS, naive_blend),
     _recipe("reflection-icnn", SINGLE, SMALL_STEPS, ceilnet_blend),
+    _recipe("reflection-twice", {**SMALL, "passes": 2}, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-layers", {**SMALL, "layers": 2}, SMALL_STEPS, ceilnet_blend, layers_loss),
 )
