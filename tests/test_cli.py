@@ -183,7 +183,7 @@ def test_objects_are_written_with_their_numbers(shop):
 
 def test_white_says_what_is_bright_in_a_picture_of_many_bits(shop):
     Image.fromarray(np.array([[0, 1000, 3000, 4095]] * 4, np.uint16)).save("deep.png")
-    with pytest.warns(UserWarning, match="brightest pixel of this picture is 4095 of 65535: .* --white 4095"):
+    with pytest.warns(UserWarning, match=r"brightest pixel of .*\.png is 4095 of 65535: .* --white 4095"):
         assert cli.main(["apply", "dark-net", "deep.png", "-o", "dim", "--zoo", "zoo"]) == 0
     assert cli.main(["apply", "dark-net", "deep.png", "-o", "lit", "--zoo", "zoo", "--white", "4095"]) == 0
     dim, lit = (images.read_labels(f"{folder}/deep.png")[0].tolist() for folder in ("dim", "lit"))
@@ -604,7 +604,27 @@ def test_train_refuses_what_cannot_work(trained, capsys):
     if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         assert cli.main(["train", "dark-net", "--device", "gpu"]) == 2
         assert "use --device cpu" in _fails(capsys)
+    for words in (["--steps", "9"], ["--out", "mine"], ["--resume"]):
+        assert cli.main(["train", "dark-net", "--smoke", *words]) == 2
+        assert "--smoke takes two steps, in a folder of its own" in _fails(capsys)
     assert trained == []
+
+
+def test_a_trial_says_how_short_it_is(trained, capsys):
+    assert cli.main(["train", "dark-net", "--smoke"]) == 0
+    assert capsys.readouterr().out.startswith("dark-net: 2 steps on drawn numbers\n")
+
+
+@pytest.mark.parametrize(
+    "error", [FloatingPointError("the loss is nan at step 3: try a lower lr"), images.ImageError("a.png: damaged")]
+)
+def test_train_says_what_went_wrong_in_a_line(trained, monkeypatch, capsys, error):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(running, "run", broken)
+    assert cli.main(["train", "dark-net"]) == 2
+    assert str(error) in capsys.readouterr().err
 
 
 def test_train_stopped_says_how_to_go_on(trained, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The command line: ``xferlib list | apply | train | data``."""
+"""The command line: ``xferlib list | apply | train | data | export``."""
 
 import argparse
 import errno
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 if all went well, 1 if some of the files could not be done, 2 for a command that
-        makes no sense, 130 if it was interrupted.
+        Exit status: 0 if all went well, 1 if some of the files could not be done, or data are missing, 2 for a command
+        that makes no sense, 130 if it was interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -53,10 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _bad_use() -> tuple[type[Exception], ...]:
     """Errors that the user can mend; looked up only once one is raised, for the import takes seconds."""
+    from xferlib.data.images import ImageError
     from xferlib.train import CheckpointError, RecipeError
     from xferlib.zoo import ZooError
 
-    return UsageError, ZooError, RecipeError, CheckpointError, OSError
+    return UsageError, ZooError, RecipeError, CheckpointError, ImageError, FloatingPointError, OSError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -341,7 +342,7 @@ def _pictures(path: Path) -> list[Path]:
 
 def _train(options: argparse.Namespace) -> int:
     from xferlib.train import Study, recipes
-    from xferlib.train.recipe import LOG, run
+    from xferlib.train.recipe import LOG, SMOKE_STEPS, run
 
     recipe = recipes.find(options.name)
     if options.data is not None and not options.data.is_dir():
@@ -349,10 +350,13 @@ def _train(options: argparse.Namespace) -> int:
     _device(options.device)
     if isinstance(recipe, Study):
         return _study(recipe, options)
+    if options.smoke and (options.steps or options.out or options.resume):
+        raise UsageError("--smoke takes two steps, in a folder of its own; leave out --steps, --out and --resume")
     if recipe.batch_size % options.devices:
         raise UsageError(f"--devices {options.devices}: they cannot share a batch of {recipe.batch_size} equally")
     if os.environ.get("RANK", "0") == "0":  # under `fabric run` only the first process speaks
-        print(f"{recipe.name}: {options.steps or recipe.steps} steps on {recipe.data}", flush=True)
+        steps = SMOKE_STEPS if options.smoke else options.steps or recipe.steps
+        print(f"{recipe.name}: {steps} steps on {recipe.data}", flush=True)
     row = run(
         recipe,
         steps=options.steps,

@@ -168,9 +168,7 @@ def test_sixteen_bits_with_a_transparent_value(tmp_path):
 def test_twelve_bits_in_sixteen(tmp_path):
     path = stored(tmp_path / "a.png", Image.fromarray(np.array([[0, 4095]], np.uint16)))
     assert images.read(path, white=4095)[0].tolist() == [[0, 1]]
-    with pytest.warns(
-        UserWarning, match="brightest pixel of this picture is 4095 of 65535: .* 12 bits, give white=4095"
-    ):
+    with pytest.warns(UserWarning, match=r"brightest pixel of .*a.png is 4095 of 65535: .* 12 bits, give white=4095"):
         assert images.read(path)[0, 0, 1] == pytest.approx(4095 / 65535)
 
 
@@ -602,3 +600,12 @@ def test_numbers_that_cannot_be_written_are_named(tmp_path, name, numbers, words
     with pytest.raises(images.ImageError, match=words):
         images.write_numbers(tmp_path / name, numbers)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_want_of_memory_is_not_laid_on_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_converted", full)
+    with pytest.raises(MemoryError):
+        images.read(stored(tmp_path / "a.png", Image.fromarray(DEEP)))

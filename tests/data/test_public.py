@@ -111,3 +111,10 @@ def test_what_cannot_be_looked_for_is_refused(home, monkeypatch):
     monkeypatch.delenv("XFERLIB_DATA")
     with pytest.raises(FileNotFoundError, match="XFERLIB_DATA is not set; set it to the folder that holds camvid/"):
         public.check("camvid")
+
+
+def test_a_file_without_an_ending_is_no_picture(home):
+    for name, folder in (("camvid", "train"), ("photos", "bsd"), ("isbi2012", "image"), ("set5", ".")):
+        before = public.check(name)
+        (home / name / folder / "LICENSE").write_text("what it allows")
+        assert public.check(name) == before

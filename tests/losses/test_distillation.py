@@ -305,3 +305,8 @@ TEN, NINE, MAP = torch.zeros(2, 10), torch.zeros(2, 9), torch.zeros(1, 4, 3, 3)
 def test_bad_input_is_named(words, call):
     with pytest.raises(ValueError, match=re.escape(words)):
         call()
+
+
+def test_a_label_below_the_classes_is_no_void():
+    with pytest.raises(ValueError, match="label -1 is no class"):
+        distillation_loss(random(2, 3), torch.tensor([0, -1]), random(2, 3, seed=1), temperature=2.0, share=0.5)

@@ -316,3 +316,11 @@ def test_nothing_is_changed_in_place():
     prediction, truth = MERGED.clone(), TWO.clone()
     match(prediction, truth), rand_f(prediction, truth), count_error(prediction, truth), pixel_error(prediction, truth)
     assert torch.equal(prediction, MERGED) and torch.equal(truth, TWO)
+
+
+def test_an_overlap_of_just_the_threshold_is_no_match():
+    # 117 of 180 pixels are .65 of them, which in single precision would be a little more.
+    truth = torch.cat([torch.ones(150), torch.zeros(30)]).long()[None]
+    found = torch.cat([torch.zeros(33), torch.ones(147)]).long()[None]
+    assert match(found, truth, 0.65).true_positives == 0
+    assert match(found, truth, 0.6499).true_positives == 1

@@ -85,3 +85,9 @@ def test_what_is_no_picture_is_refused(measure, shape, message):
 def test_a_window_that_does_not_fit_is_refused(window, size, message):
     with pytest.raises(ValueError, match=message):
         blur(torch.rand(1, 1, size, size), window)
+
+
+def test_bytes_are_refused_with_the_way_out():
+    for measure in (blur, entropy):
+        with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+            measure(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8))

@@ -238,3 +238,28 @@ def test_the_score_of_luma_refuses(measure):
         measure(torch.rand(1, 4, 20, 30), picture, 0)
     with pytest.raises(ValueError, match=r"\(1, 1, 20, 30\) and \(1, 1, 20, 26\)"):
         measure(picture, picture[..., 2:-2], 0)
+
+
+@pytest.mark.parametrize("grey", [0.3, 0.7, 1.0])
+def test_a_flat_target_has_no_detail_to_keep(grey):
+    flat = torch.full((1, 3, 24, 24), grey)
+    kept, false = detail(torch.rand(1, 3, 24, 24), flat)
+    assert kept.isnan().all() and false.isnan().all()
+    faint = flat + 1e-3 * torch.rand(1, 3, 24, 24)
+    assert detail(faint, faint)[0].item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda images: psnr(images, images, data_range=255),
+        lambda images: ssim(images, images, data_range=255),
+        lambda images: luma_psnr(images, images, border=0),
+        lambda images: colour_difference(images, images),
+        lab,
+        chroma,
+    ],
+)
+def test_bytes_are_refused_with_the_way_out(measure):
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        measure(torch.full((1, 3, 16, 16), 200, dtype=torch.uint8))

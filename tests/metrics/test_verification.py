@@ -66,3 +66,8 @@ def test_errors_say_what_is_wrong():
         threshold(torch.rand(4), 1.0)
     with pytest.raises(ValueError, match="0 draws"):
         redrawn(torch.rand(4, 4), draws=0)
+
+
+def test_of_two_persons_some_strangers_are_left_in_every_draw():
+    scores = torch.tensor([[0.8, 0.1], [0.2, 0.9]])
+    assert redrawn(scores, 0.0, draws=200).tolist() == [1.0] * 200

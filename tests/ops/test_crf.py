@@ -290,3 +290,26 @@ def test_bad_input_is_named(message, call):
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_lattice_makes_its_numbers_where_its_points_are(monkeypatch, dense):
+    monkeypatch.setattr(_lattice, "DENSE", 10**6 if dense else 0)
+    points, values = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)), torch.ones(40, 1)
+    expected = Lattice(points)(values)
+    with torch.device("meta"):  # whatever is made without a place is now of another device than the points
+        torch.testing.assert_close(Lattice(points)(values), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.zeros(1, 5, 6, dtype=torch.int64), r"labels of shape \(1, 5, 6\), torch.int64, for a unary of .*6, 7"),
+        (torch.zeros(1, 6, 7), r"torch.float32"),
+        (torch.full((1, 6, 7), 255), "labels from 255 to 255 are not all in 0 to 2; a void label"),
+        (torch.full((1, 6, 7), -1), "labels from -1 to -1"),
+    ],
+)
+def test_labels_without_an_energy_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        crf.energy(labels, *scene(6, 7))

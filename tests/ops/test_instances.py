@@ -98,3 +98,9 @@ def test_those_of_a_score_or_more_are_sure():
     assert torch.equal(found.sure(0.9).masks, masks[2:]) and len(found.sure(0.95).boxes) == 0
     with pytest.raises(ValueError, match="have no scores"):
         found._replace(scores=None).sure()
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int64])
+def test_a_map_of_classes_may_be_of_any_integers(kind):
+    found = Instances.from_map(MAP, torch.tensor([0, 0, 3, 0, 0, 4])[MAP].to(kind))
+    assert found.classes.tolist() == [3, 4] and found.classes.dtype == torch.int64

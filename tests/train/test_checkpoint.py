@@ -65,3 +65,14 @@ def test_reading_runs_no_code(tmp_path):
     with pytest.raises(CheckpointError):
         read(path, RUN)
     assert not trace.exists()
+
+
+def test_a_write_that_breaks_off_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(state, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "run.pt", {"run": RUN})
+    assert list(tmp_path.iterdir()) == []

@@ -443,3 +443,13 @@ def test_without_progress_nothing_is_printed(tiny, fit, capsys):
 def test_bad_arguments_are_named(tiny, fit, change, message):
     with pytest.raises(ValueError, match=message):
         fit(tiny.small_net(), **change)
+
+
+def test_no_device_is_refused(tiny, fit):
+    with pytest.raises(ValueError, match="devices=0"):
+        fit(tiny.small_net(), devices=0)
+
+
+def test_the_rate_rises_at_its_step_though_shares_are_rounded():
+    assert 29 / 100 * 100 < 29
+    assert train.restarts(29 / 100, rises=(29,), steps=100, again=0.5, warmup=0) == pytest.approx(0.5)

@@ -84,3 +84,35 @@ def test_no_file_has_no_lines(path):
     assert read(path) == []
     Log(path).close()
     assert not path.exists()
+
+
+def test_each_line_is_on_disk_at_once(path):
+    log = Log(path)
+    for number in (1, 2, 3):
+        log(step(number))
+        assert len(read(path)) == number
+    log.close()
+
+
+def test_a_line_cut_within_its_last_number_is_left_out(path):
+    log = Log(path)
+    for number in (1, 2):
+        log(step(number, loss=0.125))
+    log.close()
+    path.write_bytes(path.read_bytes()[:-4])  # 0.125 has become 0.1
+    assert [line["loss"] for line in read(path)] == ["0.125"]
+
+
+def test_a_log_that_cannot_be_rewritten_keeps_its_lines(path, monkeypatch):
+    first = Log(path)
+    for number in (1, 2, 3):
+        first(step(number))
+    first.close()
+
+    def full(self, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("csv.DictWriter.writerows", full)
+    with pytest.raises(OSError, match="No space"):
+        Log(path)(step(3))
+    assert len(read(path)) == 3

@@ -322,3 +322,8 @@ def test_noise_in_a_grey_picture_is_not_blown_up_to_colours():
     noise = 0.003 * torch.randn(grey.shape, generator=torch.Generator().manual_seed(0))
     matched = match_colours((grey + noise).clamp(0, 1), colourful)
     assert (matched - matched.mean(0)).std() < 0.2 * (colourful - colourful.mean(0)).std()
+
+
+def test_the_colours_of_one_pixel_cannot_be_matched():
+    with pytest.raises(ValueError, match=r"pictures of shape \(3, 4, 5\) and \(3, 1, 1\); colours vary from two"):
+        match_colours(torch.rand(3, 4, 5), torch.rand(3, 1, 1))

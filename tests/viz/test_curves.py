@@ -63,3 +63,10 @@ def test_style_can_be_set_and_draws_on_white():
         figure = viz.curves({"a": [1, 2]})
         assert figure.get_facecolor() == (1, 1, 1, 1)
         assert not figure.axes[0].spines["top"].get_visible()
+
+
+def test_no_figure_stays_open():
+    viz.curves({"a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"weight 2"):
+        viz.curves({"a": [1.0, 2.0]}, smoothing=2)
+    assert plt.get_fignums() == []

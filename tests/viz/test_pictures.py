@@ -68,3 +68,12 @@ def test_quality_and_dense_colour_save_bytes():
     noise = pictures.picture(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)))
     sizes = [len(pictures.encode(noise, *options).data) for options in [(95,), (60,), (60, True)]]
     assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_pictures_of_other_modes_keep_their_light():
+    deep = Image.fromarray(np.full((2, 3), 30000, np.uint16))
+    assert pixels(pictures.picture(deep))[0, 0].tolist() == [117] * 3  # 30000 of 65535
+    floats = Image.fromarray(np.full((2, 3), 0.5, np.float32))
+    assert pixels(pictures.picture(floats))[0, 0].tolist() == [128] * 3
+    glass = Image.new("RGBA", (3, 2), (255, 0, 0, 0))
+    assert pixels(pictures.picture(glass))[0, 0].tolist() == [255] * 3  # what cannot be seen is no red

@@ -197,3 +197,15 @@ def test_memory_is_given_in_bytes_or_in_common_units(size, count):
 def test_what_is_no_size_of_memory_is_named(size):
     with pytest.raises(ValueError, match=f"{re.escape(repr(size))} is no size of memory; give bytes, or write 500M or"):
         bytes_of(size)
+
+
+def test_a_net_without_padding_stays_within_the_memory_or_is_refused(monkeypatch, image):
+    net, tiles = UNet(in_channels=3, width=4, depth=2).eval(), []
+    monkeypatch.setattr("xferlib.zoo.memory.apply_tiled", lambda net, image, tile, **_: tiles.append(tile))
+    sides = range(net.legal_size(0), 200)
+    for side in sides:
+        apply_within(net, image, math.ceil(side**2 * bytes_per_pixel(net)))
+    assert all(side - net.stride < tile <= side for tile, side in zip(tiles, sides, strict=True))
+    assert all(net.legal_size(tile) == tile for tile in tiles)
+    with pytest.raises(ValueError, match=r"memory hold no tile; this net takes at least"):
+        apply_within(net, image, math.ceil((net.legal_size(0) - 1) ** 2 * bytes_per_pixel(net)))

@@ -369,7 +369,7 @@ def test_colours_come_from_the_data(tmp_path):
 
     row = _save(tmp_path)
     assert np.array_equal(colours(row), streets.PALETTE)
-    for wrong in ("../x", "os.path"):
+    for wrong in ("../x", "os.path", "nowhere", "images"):
         with pytest.raises(zoo.ZooError, match="no palette"):
             colours(replace(row, palette=wrong))
     with pytest.raises(zoo.ZooError, match="no palette"):
@@ -393,6 +393,13 @@ def test_arrays_of_bytes_and_floats_are_the_same_picture(height, width, channels
         assert torch.equal(from_bytes[0], from_bytes[2])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_arrays_seen_backwards_are_pictures(kind):
+    pixels = np.random.default_rng(0).integers(0, 2, (3, 4, 3)).astype(kind)
+    for view in (np.fliplr(pixels), pixels[::-1], pixels[..., ::-1]):
+        torch.testing.assert_close(as_image(view), as_image(view.copy()))
+
+
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
@@ -405,6 +412,7 @@ def test_arrays_of_bytes_and_floats_are_the_same_picture(height, width, channels
         (np.zeros(4), r"array of shape \(4,\)"),
         (np.zeros((4, 4), np.int64), "array of int64"),
         (np.zeros((4, 4, 4)), "RGB floats"),
+        (np.zeros((0, 4), np.uint8), r"an array of shape \(0, 4\) has no pixel"),
         (7, "not a picture: 7"),
     ],
 )

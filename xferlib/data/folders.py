@@ -72,6 +72,8 @@ class MaskFolder(Dataset):
     ------
     FileNotFoundError
         If the folders are not there or empty, or a picture has no mask.
+    ImageError
+        If a mask cannot be read, where their numbers tell how many classes there are.
     ValueError
         If there is no split of that name, or only one picture to split.
     """
@@ -152,6 +154,8 @@ class VOC(Dataset):
     ------
     FileNotFoundError
         If a file is missing; the message names the first.
+    ValueError
+        If there is no such split.
     """
 
     classes = VOC_CLASSES
@@ -187,6 +191,8 @@ class Cityscapes(Dataset):
     ------
     FileNotFoundError
         If a file is missing; the message names the first.
+    ValueError
+        If there is no such split.
     """
 
     classes = tuple(each.name for each in datasets.Cityscapes.classes if 0 <= each.train_id < VOID)

@@ -72,7 +72,7 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, white: float | N
     """
     with _opened(path, max_pixels) as image:
         picture, mode = _converted(image, white), image.mode
-    _warn_if_dim(picture, mode, white)
+    _warn_if_dim(picture, mode, white, os.fspath(path))
     return picture
 
 
@@ -131,7 +131,7 @@ def from_pil(image: Image.Image, white: float | None = None) -> Tensor:
         If ``white`` is not positive, or a pixel divided by it leaves [0, 1].
     """
     picture = _converted(image, white)
-    _warn_if_dim(picture, image.mode, white)
+    _warn_if_dim(picture, image.mode, white, "this picture")
     return picture
 
 
@@ -326,14 +326,14 @@ def _deep_grey(image: Image.Image, white: float | None) -> Tensor:
     return torch.from_numpy(grey).float().repeat(3, 1, 1)
 
 
-def _warn_if_dim(picture: Tensor, mode: str, white: float | None) -> None:
+def _warn_if_dim(picture: Tensor, mode: str, white: float | None, name: str) -> None:
     if white is not None or not (mode == "I" or mode.startswith("I;16")):
         return
     brightest = round(picture.max().item() * 65535)
     if 0 < brightest <= _DIM:
         bits = brightest.bit_length()
         warnings.warn(
-            f"the brightest pixel of this picture is {brightest} of 65535: if its camera has {bits} bits, give "
+            f"the brightest pixel of {name} is {brightest} of 65535: if its camera has {bits} bits, give "
             f"white={2**bits - 1}, or --white {2**bits - 1}",
             stacklevel=3,
         )
@@ -360,6 +360,8 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
         ) from error
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+    except MemoryError:
+        raise
     except Exception as error:  # on broken files Pillow's decoders raise errors of a dozen kinds
         raise ImageError(f"{path}: damaged or cut short ({error}); fetch or export it again") from error
 

@@ -227,9 +227,8 @@ def _checked(part: str, folder: Path, pattern: str, partners: Partners) -> Found
 def _files(folder: Path, pattern: str) -> list[Path]:
     def counts(path: Path) -> bool:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        return (
-            path.is_file() and not hidden and (path.suffix.lower() in SUFFIXES or path.suffix == Path(pattern).suffix)
-        )
+        wanted = path.suffix.lower() in SUFFIXES or path.suffix == (Path(pattern).suffix or None)
+        return path.is_file() and not hidden and wanted
 
     return sorted(filter(counts, folder.glob(pattern)))
 

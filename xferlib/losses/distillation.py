@@ -109,6 +109,8 @@ def distillation_loss(
     soft = soft_target_loss(student_logits, teacher_logits, temperature, labels != ignore if dense else None)
     scores, classes = (student_logits, labels) if dense else (student_logits[..., None, None], labels[:, None, None])
     # Without a map there is no void: a label of 255 is then a class like any other, or a mistake.
+    if not dense and (labels < 0).any():
+        raise ValueError(f"label {int(labels.min())} is no class; they count from 0")
     hard = cross_entropy(scores, classes, ignore=ignore if dense else -1)
     return (1 - share) * hard + share * soft
 

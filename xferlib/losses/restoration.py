@@ -138,6 +138,11 @@ def dissimilarity(images: Tensor, targets: Tensor, *, data_range: float = 1.0, w
     -------
     Tensor
         Scalar in [0, 2], the mean over the pictures.
+
+    Raises
+    ------
+    ValueError
+        As `xferlib.metrics.restoration.ssim`.
     """
     return 1 - ssim(images, targets, data_range=data_range, window=window).mean()
 

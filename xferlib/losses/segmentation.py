@@ -83,7 +83,7 @@ def soft_iu_loss(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
     Notes
     -----
     With p the probability of a class at a pixel and y whether it is there, intersection and union are the sums of p y
-    of p + y - p y over all pixels of the batch: for probabilities of 0 and 1 those of the measure itself. A class
+    and of p + y - p y over all pixels of the batch: for probabilities of 0 and 1 those of the measure itself. A class
     of few pixels counts as much as one of many, in the loss as in the measure.
 
     References

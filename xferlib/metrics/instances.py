@@ -187,7 +187,8 @@ def match(prediction: Tensor, truth: Tensor, iou: float = 0.5) -> Matches:
         raise ValueError(f"iou {iou} is not in [0.5, 1); below 0.5 one object could match two")
     pairs = overlaps(prediction, truth)
     true_sizes, sizes = pairs.true_sizes[pairs.true], pairs.sizes[pairs.predicted]
-    found = int((pairs.shared > iou * (true_sizes + sizes - pairs.shared)).sum())
+    union = (true_sizes + sizes - pairs.shared).double()
+    found = int((pairs.shared > iou * union).sum())
     swallowed = pairs.predicted[2 * pairs.shared > true_sizes]
     fragments = pairs.true[2 * pairs.shared > sizes]
     return Matches(

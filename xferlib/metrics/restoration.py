@@ -9,6 +9,7 @@ from torch import Tensor
 from xferlib.ops.colour import to_light, to_ycbcr
 from xferlib.ops.degrade import to_bytes
 
+_ROUNDING = 1e-6  # what a blur may take away from a flat picture in [0, 1]
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, seen by the 2 degree observer
 _TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -26,8 +27,8 @@ def psnr(images: Tensor, targets: Tensor, *, data_range: float) -> Tensor:
     images, targets : Tensor, shape (B, C, H, W)
         What was made, and what is true.
     data_range : float
-        Largest value less the smallest that a pixel may have: 1 for pictures in [0, 1], 255 for bytes. It is not
-        guessed from the pictures, for a wrong guess passes unseen and moves every result.
+        Largest value less the smallest that a pixel may have: 1 for pictures in [0, 1], 255 for floats from 0 to 255.
+        It is not guessed from the pictures, for a wrong guess passes unseen and moves every result.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def psnr(images: Tensor, targets: Tensor, *, data_range: float) -> Tensor:
     Raises
     ------
     ValueError
-        If the shapes differ or are not (B, C, H, W), or the range is not above 0.
+        If the shapes differ or are not (B, C, H, W), the values are no floats, or the range is not above 0.
     """
     _check(images, targets, data_range)
     errors = (images - targets).square().mean((1, 2, 3))
@@ -165,7 +166,7 @@ def lab(images: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the images are not (B, 3, H, W).
+        If the images are not (B, 3, H, W), or no floats.
 
     References
     ----------
@@ -173,6 +174,7 @@ def lab(images: Tensor) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images of shape {tuple(images.shape)}; expected RGB of (B, 3, H, W)")
+    _check_floats(images)
     rgb = images.clamp(0, 1)
     linear = to_light(rgb)
     xyz = torch.einsum("ij,bjhw->bihw", linear.new_tensor(_TO_XYZ), linear)
@@ -244,7 +246,7 @@ def detail(images: Tensor, targets: Tensor, sigma: float = 1.5) -> tuple[Tensor,
     kept : Tensor, shape (B,)
         The multiple: 1 if all of the target's detail is there, 0 if none is; nan for a flat target.
     false : Tensor, shape (B,)
-        Energy of the rest as a share of the energy of the target's detail; 0 at best.
+        Energy of the rest as a share of the energy of the target's detail; 0 at best, nan for a flat target.
 
     Raises
     ------
@@ -259,6 +261,7 @@ def detail(images: Tensor, targets: Tensor, sigma: float = 1.5) -> tuple[Tensor,
     _check(images, targets)
     found, true = (each - smooth(each, sigma) for each in (images, targets))
     energy = true.square().sum((1, 2, 3))
+    energy = energy.masked_fill(energy <= _ROUNDING**2 * true[0].numel(), math.nan)
     kept = (found * true).sum((1, 2, 3)) / energy
     rest = found - kept.view(-1, 1, 1, 1) * true
     return kept, rest.square().sum((1, 2, 3)) / energy
@@ -372,6 +375,7 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
 
 
 def _luma(images: Tensor, border: int) -> Tensor:
+    _check_floats(images)
     luma = to_ycbcr(to_bytes(images))[:, :1]
     height, width = luma.shape[-2:]
     if border < 0 or 2 * border >= min(height, width):
@@ -396,4 +400,11 @@ def _check(images: Tensor, targets: Tensor, data_range: float = 1.0) -> None:
         shapes = f"{tuple(images.shape)} and {tuple(targets.shape)}"
         raise ValueError(f"images and targets of shape {shapes}; expected (B, C, H, W) twice, so one picture is [None]")
     if not data_range > 0:
-        raise ValueError(f"data range {data_range} is not above 0; it is 1 for pictures in [0, 1], 255 for bytes")
+        raise ValueError(f"data range {data_range} is not above 0; it is 1 for pictures in [0, 1]")
+    _check_floats(images)
+    _check_floats(targets)
+
+
+def _check_floats(images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")

@@ -70,7 +70,8 @@ def redrawn(scores: Tensor, false_accepts: float = 0.01, *, draws: int = 1000, s
     false_accepts : float
         Share of the pairs of strangers that may pass.
     draws : int
-        How often the G persons are drawn anew, with replacement, gallery and probes of a person together.
+        How often the G persons are drawn anew, with replacement, gallery and probes of a person together. Where all
+        are the same one, who has no stranger, that draw is made again.
     seed : int
         Seed of the draws. Of one seed, draw i has the same persons for any scores of this gallery, so that rates may be
         subtracted draw by draw.
@@ -95,12 +96,19 @@ def redrawn(scores: Tensor, false_accepts: float = 0.01, *, draws: int = 1000, s
     persons, generator = scores.shape[1], Generator().manual_seed(seed)
     table, rates = scores.view(-1, persons, persons), []
     for _ in range(draws):
-        chosen = torch.randint(persons, (persons,), generator=generator)
+        chosen = _draw(persons, generator)
         drawn = table[:, chosen][:, :, chosen]
         strangers = chosen[:, None] != chosen[None]  # a person drawn twice is no stranger to itself
         least = threshold(drawn[:, strangers].flatten(), false_accepts)
         rates.append((drawn.diagonal(dim1=1, dim2=2) > least).float().mean())
     return torch.stack(rates)
+
+
+def _draw(persons: int, generator: Generator) -> Tensor:
+    while True:
+        chosen = torch.randint(persons, (persons,), generator=generator)
+        if (chosen != chosen[0]).any():
+            return chosen
 
 
 def _pairs(scores: Tensor) -> tuple[Tensor, Tensor]:

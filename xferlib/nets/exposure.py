@@ -83,9 +83,10 @@ class ExposureNet(nn.Module):
         epsilon: float = 0.03,
     ) -> None:
         super().__init__()
-        if min(*widths, *depths, stride) < 1 or knots < 2:
+        if min(*widths, *depths, stride, radius) < 1 or knots < 2 or not epsilon > 0:
             raise ValueError(
-                f"widths {widths}, depths {depths}, stride {stride}, {knots} knots; expected at least 1, and 2 knots"
+                f"widths {widths}, depths {depths}, stride {stride}, {knots} knots, radius {radius}, epsilon {epsilon}"
+                "; expected at least 1, 2 knots, and an epsilon above 0"
             )
         self.stride, self.knots, self.radius, self.epsilon = stride, knots, radius, epsilon
         self.base_branch = _convolutions(4, widths[0], depths[0])

@@ -95,7 +95,7 @@ def _can_fold(conv: nn.Module | None, norm: nn.Module) -> bool:
 
 def swap_pooling(net: nn.Module) -> nn.Module:
     """
-    Swap the pooling of few channels, such as an image's, for one that is faster on a CPU.
+    Swap 2x2 pooling that keeps a last odd row and column for one that is faster on a CPU.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def swap_pooling(net: nn.Module) -> nn.Module:
     Returns
     -------
     nn.Module
-        A copy in which `Pool` does the 2x2 pooling inside each `torch.nn.Sequential`.
+        A copy in which `Pool` does such pooling inside each `torch.nn.Sequential`.
     """
     swapped = copy.deepcopy(net)
     for parent in list(swapped.modules()):

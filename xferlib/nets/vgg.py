@@ -50,7 +50,7 @@ def conv_stage(
 
 def initialise(net: nn.Module) -> None:
     """
-    Give every 3x3 convolution weights that keep the variance of its input through the ReLU.
+    Give every convolution weights that keep the variance of its input through the ReLU.
 
     Parameters
     ----------

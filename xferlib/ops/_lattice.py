@@ -52,7 +52,8 @@ class Lattice:
         self.members = order.indices // n
         self.members_shares = self.shares.flatten()[order.indices]
         self.starts = counts.cumsum(0) - counts
-        apart = (torch.arange(n)[:, None] - torch.arange(n)).abs()  # of two corners of one simplex, in steps
+        places = torch.arange(n, device=points.device)
+        apart = (places[:, None] - places).abs()  # of two corners of one simplex, in steps
         self.near, self.axes = None, ()
         if len(corners) <= DENSE:
             places = torch.stack([(corners >> s) & ((1 << (t - s)) - 1) for s, t in shifts], 1) + least
@@ -136,7 +137,7 @@ def _simplices(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     in every coordinate, less D + 1 in the r coordinates of the highest ranks. The shares of the corners come with it.
     """
     n = points.shape[1]
-    index = torch.arange(1, n + 1, dtype=points.dtype)
+    index = torch.arange(1, n + 1, dtype=points.dtype, device=points.device)
     scaled = points * (n + 1) * math.sqrt(2 / 3) / (index * (index + 1)).sqrt()
     later = scaled.flip(1).cumsum(1).flip(1)
     elevated = F.pad(later, (0, 1)) - F.pad(index * scaled, (1, 0))
@@ -160,11 +161,11 @@ def _pack(base: Tensor, rank: Tensor) -> tuple[Tensor, list[tuple[int, int]], Te
     if sum(bits) > 62:
         raise ValueError("points lie too far apart for their Gaussian; give it larger widths")
     shifts = [(sum(bits[:k]), sum(bits[: k + 1])) for k in range(n)]
-    places = torch.tensor([*(1 << shift for shift, _ in shifts), 0])
+    places = base.new_tensor([*(1 << shift for shift, _ in shifts), 0])
     by_rank = torch.empty_like(rank).scatter_(1, rank, places.expand_as(rank))
     less = F.pad(by_rank.flip(1).cumsum(1)[:, :n], (1, 0))
     first = ((base - least) * places[:n]).sum(1, keepdim=True)
-    return first + places.sum() * torch.arange(n + 1) - (n + 1) * less, shifts, least
+    return first + places.sum() * torch.arange(n + 1, device=base.device) - (n + 1) * less, shifts, least
 
 
 def _find(known: Tensor, wanted: Tensor) -> Tensor:

@@ -253,8 +253,8 @@ def match(overlaps: Tensor, low: float, high: float, *, best: bool = False) -> T
         A candidate whose largest overlap is below `low` is background, from `high` up an object, and neither in
         between.
     best : bool
-        Whether a true box takes the candidates that overlap it most even where that is below `high`, so that no
-        object is left out.
+        Whether the candidates that overlap a true box most count as objects even where that is below `high`. Each
+        stands for the box that it overlaps most itself, so a box may still be left out where they are crowded.
 
     Returns
     -------

@@ -175,9 +175,10 @@ def energy(
     Raises
     ------
     ValueError
-        As `mean_field`.
+        As `mean_field`, or if the labels are not (B, H, W), int64 in 0 to L - 1.
     """
     _check(unary, images, 0, {"position": position, "colour": colour, "spread": spread})
+    _check_labels(labels, unary)
     one_hot = torch.zeros_like(unary).scatter_(1, labels[:, None], 1.0)
     energies = []
     for own, picked, image in zip(unary, one_hot, images.detach().to(unary.dtype), strict=True):
@@ -259,6 +260,18 @@ def _weight(name: str, weight: float | Tensor, unary: Tensor) -> Tensor:
     if not (weight.detach() >= 0).all():
         raise ValueError(f"{name} weight {weight.detach().min():.3g} is below 0; kernels draw together, never apart")
     return weight
+
+
+def _check_labels(labels: Tensor, unary: Tensor) -> None:
+    batch, count, *size = unary.shape
+    if labels.dtype != torch.int64 or labels.shape != (batch, *size):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)}, {labels.dtype}, for a unary of {tuple(unary.shape)}; expected "
+            "(B, H, W), int64"
+        )
+    if labels.numel() and not 0 <= labels.min() <= labels.max() < count:
+        found = f"labels from {labels.min()} to {labels.max()}"
+        raise ValueError(f"{found} are not all in 0 to {count - 1}; a void label has no energy")
 
 
 def _check(unary: Tensor, images: Tensor, iterations: int, widths: dict[str, float]) -> None:

@@ -160,12 +160,13 @@ def _classes(classes: Tensor | None, numbers: Tensor, present: Tensor, masks: Te
         return torch.ones(len(present), dtype=torch.int64, device=numbers.device)
     if classes.is_floating_point() or classes.dtype == torch.bool:
         raise ValueError(f"classes are {classes.dtype}; expected integers: classes.long()")
+    classes = classes.long()
     if classes.ndim == 1:
         if len(present) and int(present[-1]) > len(classes):
             raise ValueError(f"object {int(present[-1])} of the map has no class; {len(classes)} classes were given")
-        found = classes[present - 1].long()
+        found = classes[present - 1]
     elif classes.shape == numbers.shape:
-        found = torch.where(masks, classes, -1).flatten(1).amax(1).long()
+        found = torch.where(masks, classes, -1).flatten(1).amax(1)
         mixed = (masks & (classes != found[:, None, None])).flatten(1).any(1)
         if mixed.any():
             raise ValueError(f"object {int(present[mixed][0])} has pixels of several classes")

@@ -189,8 +189,8 @@ def fit(
     CheckpointError
         If the checkpoint cannot be read or is one of a different run.
     """
-    if steps < 1 or batch_size < 1 or not lr > 0 or seed < 0 or warmup < 0:
-        raise ValueError(f"cannot train with {steps=}, {batch_size=}, {lr=}, {seed=}, {warmup=}")
+    if min(steps, batch_size, devices) < 1 or not lr > 0 or seed < 0 or warmup < 0:
+        raise ValueError(f"cannot train with {steps=}, {batch_size=}, {lr=}, {seed=}, {warmup=}, {devices=}")
     if batch_size % devices:
         raise ValueError(f"a batch of {batch_size} cannot be shared equally by {devices} devices")
     home = next(net.parameters()).device

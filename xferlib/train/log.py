@@ -1,13 +1,11 @@
 """The log of a training: a line of a CSV file for every step, kept while it runs."""
 
 import csv
-import time
+import os
 from pathlib import Path
 from typing import TextIO
 
 from xferlib.train.fit import Progress
-
-_FLUSH = 10.0
 
 
 class Log:
@@ -26,7 +24,6 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: TextIO | None = None
-        self._flushed = 0.0
 
     def __call__(self, progress: Progress) -> None:
         """
@@ -42,9 +39,6 @@ class Log:
             self._file = self._opened(["step", "seconds", "lr", "loss", *terms], progress.step)
         values = [progress.step, round(progress.seconds, 3), *(f"{x:.6g}" for x in (progress.lr, progress.loss))]
         csv.writer(self._file).writerow([*values, *(f"{term:.6g}" for term in terms.values())])
-        if time.monotonic() - self._flushed > _FLUSH or progress.step == progress.steps:
-            self._file.flush()
-            self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Close the file."""
@@ -55,11 +49,13 @@ class Log:
     def _opened(self, columns: list[str], step: int) -> TextIO:
         """Open the file with the lines of earlier steps in it."""
         kept = [line for line in read(self.path) if int(line["step"]) < step] if step > 1 else []
-        file = self.path.open("w", newline="", encoding="utf-8")
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept)
-        return file
+        part = self.path.with_name(f".{self.path.name}.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(part, self.path)
+        return self.path.open("a", buffering=1, newline="", encoding="utf-8")  # a line at a time
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -79,5 +75,4 @@ def read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    return [line for line in lines if None not in line.values()]
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))

@@ -22,7 +22,8 @@ from xferlib.zoo.manifest import data_folder
 LOG = "log.csv"
 """Name of a run's log in its folder."""
 
-_SMOKE_STEPS = 2
+SMOKE_STEPS = 2
+"""Steps of a run that is only to show whether it runs."""
 
 
 class RecipeError(ValueError):
@@ -168,7 +169,7 @@ def run(
             raise RecipeError(f"{recipe.name!r} trains on your own data: name its folder, --data DIR")
         recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
     if smoke:
-        steps, out = _SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
+        steps, out = SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
     departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)
     steps = recipe.steps if steps is None else steps
     seed = recipe.seed if seed is None else seed
@@ -176,7 +177,8 @@ def run(
     folder = Path(out) if smoke else Path(runs) / recipe.name
     checkpoint = None if smoke else folder / f"steps{steps}-seed{seed}.pt"
     if resume and not (checkpoint and checkpoint.exists()):
-        raise RecipeError(f"{checkpoint}: there is no checkpoint to go on from; start without --resume")
+        named = checkpoint or "a trial of two steps"
+        raise RecipeError(f"{named}: there is no checkpoint to go on from; start without --resume")
     weights, results = _places(out, folder, departs)
     for place in (weights, results, folder):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours

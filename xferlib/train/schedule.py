@@ -76,7 +76,7 @@ def restarts(fraction: float, *, rises: Sequence[int], steps: int, again: float,
     """
     if list(rises) != sorted({*rises}) or not all(0 < rise < steps for rise in rises):
         raise ValueError(f"the rises {tuple(rises)} do not follow each other within {steps} steps")
-    step, bounds = fraction * steps, (0, *rises, steps)
+    step, bounds = round(fraction * steps, 6), (0, *rises, steps)  # 0.29 * 100 is a little less than 29
     part = bisect_right(rises, step)
     start, end = bounds[part : part + 2]
     factor = cosine((step - start) / (end - start))

@@ -257,11 +257,19 @@ def match_colours(image: Tensor, other: Tensor) -> Tensor:
         The image under an affine map of its colours, after which their mean and covariance are the other's; then
         clamped to [0, 1]. Where colours hardly vary, by less than 0.02, that is noise, and is not blown up to them.
 
+    Raises
+    ------
+    ValueError
+        If a picture has but one pixel, whose colours do not vary.
+
     References
     ----------
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 5.2.
     """
     x, y = image.flatten(1).double(), other.flatten(1).double()
+    if min(x.shape[1], y.shape[1]) < 2:
+        shapes = f"{tuple(image.shape)} and {tuple(other.shape)}"
+        raise ValueError(f"pictures of shape {shapes}; colours vary from two pixels on")
     towards = _root(torch.cov(y)) @ torch.linalg.inv(_root(torch.cov(x) + NOISE**2 * torch.eye(3).to(x)))
     matched = towards @ (x - x.mean(1, keepdim=True)) + y.mean(1, keepdim=True)
     return matched.reshape(image.shape).to(image.dtype).clamp(0, 1)

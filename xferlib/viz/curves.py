@@ -83,17 +83,18 @@ def curves(
     Raises
     ------
     ValueError
-        If there is no run, or a run is empty, has more than two axes or not the length of ``steps``.
+        If there is no run, or a run is empty, has more than two axes or not the length of ``steps``; or if the
+        smoothing is outside [0, 1).
     """
     if not runs:
         raise ValueError("no run to plot")
     figure, axes = plt.subplots(layout="constrained")
+    plt.close(figure)  # it is returned, and no longer counts as open
     ends = []
     for (name, values), color in zip(runs.items(), cycle(_colors()), strict=False):
         values = np.atleast_2d(np.asarray(values, np.float64))
         at = np.arange(1, values.shape[-1] + 1) if steps is None else np.asarray(steps)
         if values.ndim != 2 or not values.size or at.shape != values.shape[1:]:
-            plt.close(figure)
             raise ValueError(f"run {name!r} has shape {values.shape} at {at.size} steps; give (T,) or (S, T)")
         ends.append((name, color, *_draw(axes, at, values, smoothing, color)))
     if log:
@@ -102,7 +103,6 @@ def curves(
     axes.grid(axis="y")
     axes.margins(x=0)
     _name(axes, ends)
-    plt.close(figure)
     return figure
 
 

@@ -73,7 +73,8 @@ def picture(image: Any, palette: ArrayLike | None = None) -> Image.Image:
     ----------
     image : Tensor, ndarray, Figure or PIL image
         RGB or grey ``(3, H, W)``, ``(1, H, W)`` or ``(H, W)`` as floats, clipped to [0, 1]; a label map
-        ``(H, W)`` of integers; a matplotlib figure, which is closed; or a PIL image.
+        ``(H, W)`` of integers; a matplotlib figure, which is closed; or a PIL image of any mode, its transparent pixels
+        laid over white.
     palette : array_like of uint8, shape (C, 3), or None
         Colours of the labels; None chooses some.
 
@@ -90,7 +91,7 @@ def picture(image: Any, palette: ArrayLike | None = None) -> Image.Image:
         If the value is none of these.
     """
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return images.to_pil(images.from_pil(image))
     if isinstance(image, Figure):
         return _drawn(image)
     if not isinstance(image, Tensor | np.ndarray):

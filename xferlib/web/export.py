@@ -25,7 +25,7 @@ _SMALL = 64  # numbers; a constant of fewer is not worth a node that widens it
 
 class PixelNet(nn.Module):
     """
-    A net of images as one of bytes, the way `xferlib.zoo.apply` with one view and an 8-bit file have it.
+    A net of images as one of bytes, the way `xferlib.zoo.apply` at full size, with one view and an 8-bit file have it.
 
     Parameters
     ----------

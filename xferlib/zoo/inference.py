@@ -50,8 +50,8 @@ def apply(
     name : str
         Name of the net, as `rows` lists it.
     image : path, PIL image, array or Tensor
-        File of a picture; picture; array (H, W) or (H, W, C) with 1, 3 or 4 channels, either uint8 or
-        floats in [0, 1]; or tensor (3, H, W), float in [0, 1].
+        File of a picture; picture; array (H, W) or (H, W, C), of uint8 with 1, 3 or 4 channels or of floats in
+        [0, 1] with 1 or 3; or tensor (3, H, W), float in [0, 1].
     folder : path, optional
         Folder with a manifest and weights; by default that of the shipped nets.
     styles : str, or mapping of str to float, optional
@@ -458,7 +458,10 @@ def colours(row: Row) -> np.ndarray:
         return _voc_colours(len(row.classes))
     if row.palette is None or not row.palette.isidentifier():
         raise ZooError(f"{row.name!r} has no palette, it has: {row.palette!r}")
-    return import_module(f"xferlib.data.{row.palette}").PALETTE
+    try:
+        return import_module(f"xferlib.data.{row.palette}").PALETTE
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ZooError(f"{row.name!r} has no palette: xferlib.data has no {row.palette!r} with one") from error
 
 
 def _voc_colours(count: int) -> np.ndarray:
@@ -506,8 +509,11 @@ def _from_array(array: np.ndarray) -> Tensor:
     pixels = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise ValueError(f"array of shape {array.shape}; a picture is (H, W) or (H, W, C) with C = 1, 3 or 4")
+    if not pixels.size:
+        raise ValueError(f"an array of shape {array.shape} has no pixel")
+    pixels = np.ascontiguousarray(pixels)
     if pixels.dtype == np.uint8:
-        return images.from_pil(Image.fromarray(np.ascontiguousarray(pixels)))
+        return images.from_pil(Image.fromarray(pixels))
     if not np.issubdtype(pixels.dtype, np.floating) or pixels.shape[2:] == (4,):
         raise ValueError(f"array of {array.dtype} and shape {array.shape}; give uint8, or RGB floats in [0, 1]")
     tensor = torch.tensor(pixels, dtype=torch.float32)

@@ -123,16 +123,22 @@ def apply_within(
         return (then(result) if then else result)[0].to(image.device)
     side = math.isqrt(int(pixels))
     if getattr(net, "margin", 0):
-        return apply_tiled(net, image, net.legal_size(min(side, _TILE)), then=then, progress=None)
+        tile = net.legal_size(min(side, _TILE) - net.stride + 1)
+        if tile > side:
+            raise _no_tile(net, tile, max_memory)
+        return apply_tiled(net, image, tile, then=then, progress=None)
     halo, stride = halo_of(net), getattr(net, "stride", 1)
     if halo is None:
         check_fits(net, image, max_memory)
     tile = side // stride * stride
     if tile < 2 * halo + stride:
-        least = (2 * halo + stride) ** 2 * bytes_per_pixel(net)
-        raise ValueError(f"{megabytes(max_memory)} of memory hold no tile; this net takes at least {megabytes(least)}")
-    tile = min(tile, max(height, width))
+        raise _no_tile(net, 2 * halo + stride, max_memory)
     return apply_tiled(net, image, tile, halo=halo, stride=stride, then=then, progress=None)
+
+
+def _no_tile(net: nn.Module, side: int, max_memory: int) -> ValueError:
+    least = side**2 * bytes_per_pixel(net)
+    return ValueError(f"{megabytes(max_memory)} of memory hold no tile; this net takes at least {megabytes(least)}")
 
 
 def check_fits(net: nn.Module, image: Tensor, max_memory: int = MEMORY) -> None:

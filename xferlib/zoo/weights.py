@@ -256,7 +256,7 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     Raises
     ------
     OSError
-        If a file cannot be written; then none is.
+        If a file cannot be written; then none is. If one cannot take its place, those before it already have.
     """
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     try:
