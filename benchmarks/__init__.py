@@ -90,7 +90,7 @@ def figures(rows: list[Row]) -> dict[str, dict[str, float]]:
     }
 
 
-def write(path: Path, found: Mapping[str, Any], seconds: float) -> None:
+def write(path: Path, found: Mapping[str, Any], seconds: float, options: str = "") -> None:
     """
     Keep the figures of a benchmark, with how they came about.
 
@@ -102,8 +102,10 @@ def write(path: Path, found: Mapping[str, Any], seconds: float) -> None:
         The figures.
     seconds : float
         How long it took.
+    options : str
+        What else stood on the command line.
     """
-    command = f"python -m benchmarks.bench_{path.stem} --json data/results/{path.name}"
+    command = f"python -m benchmarks.bench_{path.stem} --json data/results/{path.name}{options}"
     cost = {"seconds": round(seconds), "hardware": record.hardware()}
     record.write(
         path,
@@ -131,4 +133,5 @@ def command(description: str, run: Callable[[int], list[Row]], repeats: int) -> 
     start, rows = perf_counter(), run(options.repeats)
     print(table(rows))
     if options.json:
-        write(options.json, figures(rows), perf_counter() - start)
+        more = "" if options.repeats == repeats else f" --repeats {options.repeats}"
+        write(options.json, figures(rows), perf_counter() - start, more)

@@ -81,6 +81,36 @@ def test_a_failed_chapter_is_executed_again(tmp_path, chapters):
     assert not (tmp_path / "executed" / "one.ipynb").exists()
 
 
+def test_each_chapter_is_kept_as_soon_as_it_is_done(tmp_path):
+    jobs, kept = {"good": notebook("1"), "bad": notebook("1 / 0")}, []
+    asyncio.run(execute.run_all(jobs, tmp_path, 60, kept.append))
+    assert kept == ["good"]
+
+
+def test_a_kernel_that_does_not_start_does_not_stop_the_others(tmp_path, monkeypatch):
+    async def silent(self, **_):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(execute.NotebookClient, "async_execute", silent)
+    failed = run_all(tmp_path, one=notebook("1"), two=notebook("2"))
+    assert "one: the kernel did not start\nKernel didn't respond" in str(failed["one"])
+    assert "two" in failed
+
+
+def test_a_notebook_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    notebooks.write(notebook("1"), tmp_path / "one.ipynb")
+    before = (tmp_path / "one.ipynb").read_bytes()
+
+    def full(content, path):
+        path.write_text("{half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(notebooks.nbformat, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        notebooks.write(notebook("2"), tmp_path / "one.ipynb")
+    assert (tmp_path / "one.ipynb").read_bytes() == before
+
+
 def test_a_chapter_has_a_time_limit(tmp_path):
     failed = run_all(tmp_path, limit=4, slow=notebook("import time", "time.sleep(60)"))
     assert "took longer than 4 s" in str(failed["slow"])
@@ -223,6 +253,33 @@ def test_a_failed_build_is_forgotten(tmp_path, monkeypatch):
     monkeypatch.setattr(book.sys, "executable", str(tmp_path / "python"))
     assert not book.build_site(fresh=False)
     assert not (tmp_path / "DOCTREES").exists()
+
+
+def test_an_interrupted_build_is_forgotten(tmp_path, monkeypatch):
+    for name in ("SOURCE", "SITE", "DOCTREES"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(book, name, tmp_path / name)
+    monkeypatch.setattr(book, "BUILT", tmp_path / "key")
+    program = tmp_path / "jupyter-book"
+    program.write_text(f"#!/bin/sh\nls {tmp_path} > {tmp_path}/seen\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(book.sys, "executable", str(tmp_path / "python"))
+    assert book.build_site(fresh=False)
+    assert "DOCTREES" not in (tmp_path / "seen").read_text()
+    (tmp_path / "DOCTREES").mkdir()
+    (tmp_path / "key").write_text("of a build that came to its end")
+    assert book.build_site(fresh=False)
+    assert "DOCTREES" in (tmp_path / "seen").read_text()
+
+
+@pytest.mark.parametrize(("port", "says"), [(None, "name another with --port"), (70_000, "0-65535")])
+def test_a_port_that_cannot_be_had_is_said(tmp_path, monkeypatch, capsys, port, says):
+    (tmp_path / "index.html").write_text("")
+    monkeypatch.setattr(serve, "SITE", tmp_path)
+    with serve.open_server(tmp_path, [0]) as first:
+        monkeypatch.setattr("sys.argv", ["serve", "--port", str(port or first.server_port)])
+        assert serve.main() == 1
+    assert says in capsys.readouterr().err
 
 
 def test_serving_takes_a_free_port_and_isolates_pages(tmp_path):

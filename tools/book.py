@@ -79,9 +79,10 @@ def stage(files: dict[str, bytes]) -> bool:
 
 def build_site(fresh: bool) -> bool:
     """Run Jupyter Book, warnings as errors; `fresh` forgets earlier builds. Tell whether it succeeded."""
+    if fresh or not BUILT.exists():  # what was not built to its end may have warned
+        _forget()
     BUILT.unlink(missing_ok=True)
     if fresh:
-        _forget()
         shutil.rmtree(SITE, ignore_errors=True)
     program = Path(sys.executable).with_name("jupyter-book")
     options = ["--path-output", str(ROOT), "-W", "-n", "--keep-going"]

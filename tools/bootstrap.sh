@@ -7,7 +7,7 @@ venv=$1
 new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 
 find_python() {
-    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3.14 python3 python; do
+    for candidate in "${PYTHON:-python3.11}" python3.11 python3.12 python3.13 python3.14 python3 python; do
         if "$candidate" -c "$new_enough" >/dev/null 2>&1; then
             echo "$candidate"
             return
@@ -20,7 +20,7 @@ find_python() {
     return 1
 }
 
-if ! "$venv/bin/python" -c "$new_enough" >/dev/null 2>&1; then
+if ! { "$venv/bin/python" -c "$new_enough" && "$venv/bin/python" -m pip --version; } >/dev/null 2>&1; then
     python=$(find_python)
     echo "==> Making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"

@@ -96,7 +96,7 @@ NETS = {
 def with_times(page: str) -> str:
     """Put a table of what the benchmark measured in place of the mark in the playground's text."""
     figures = json.loads((ROOT / "data" / "results" / "web.json").read_text(encoding="utf-8"))["figures"]
-    lines = ["| net | file | side | browser | ONNX Runtime | `xferlib.apply` |", "|---|--:|--:|--:|--:|--:|"]
+    lines = ["| net | weights | side | browser | ONNX Runtime | `xferlib.apply` |", "|---|--:|--:|--:|--:|--:|"]
     for work, native in figures.items():
         name, side, peer = work.split(", ")
         if peer == "browser / native":
@@ -269,7 +269,7 @@ def install(site: Path) -> None:
     if stamp.exists() and stamp.read_text() == (source / STAMP).read_text():
         return
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(STAMP, "*.complete", "*.part"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(STAMP, "*.complete", "*.part", "tmp*"))
     shutil.copyfile(source / STAMP, stamp)  # last: what was interrupted is done again
 
 
@@ -293,7 +293,7 @@ def _most(row: zoo.Row) -> int:
 
 def _digest(names: list[str]) -> str:
     """Digest all that the demos' files are made of."""
-    digest = hashlib.sha256(" ".join([*names, *(zoo.row(name).sha256 for name in names)]).encode())
+    digest = hashlib.sha256(" ".join([*names, *(repr(zoo.row(name)) for name in names)]).encode())
     digest.update((ROOT / "constraints.txt").read_bytes())
     sources = [*sorted((ROOT / "xferlib").rglob("*.py")), WEB / "worker.mjs", *sorted((ROOT / "tools").glob("*.py"))]
     for path in sources:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,13 +112,17 @@ async def run(name: str, notebook: nbformat.NotebookNode, folder: Path, threads:
         raise ChapterError(f"{name}: took longer than {limit:.0f} s in all\n{error}") from None
     except DeadKernelError:
         raise ChapterError(f"{name}: the kernel died in code cell {number}") from None
+    except RuntimeError as error:
+        raise ChapterError(f"{name}: the kernel did not start\n{error}") from None
     except CellExecutionError as error:
         raise ChapterError(f"{name}: code cell {number} of {progress.cells} failed\n{error}") from None
     print(f"    {name}: done, {progress.cells} cells in {time.monotonic() - started:.0f} s", flush=True)
 
 
-async def run_all(jobs: dict[str, nbformat.NotebookNode], folder: Path, limit: float) -> dict[str, ChapterError]:
-    """Execute notebooks in place, side by side, each with its share of threads; return those that failed."""
+async def run_all(
+    jobs: dict[str, nbformat.NotebookNode], folder: Path, limit: float, keep: Callable[[str], None] = lambda name: None
+) -> dict[str, ChapterError]:
+    """Execute notebooks in place, side by side, and keep each that is done; return those that failed."""
     workers = max(1, min(len(jobs), cores()))
     threads = max(1, cores() // workers)
     gate = asyncio.Semaphore(workers)
@@ -128,6 +133,7 @@ async def run_all(jobs: dict[str, nbformat.NotebookNode], folder: Path, limit: f
         async with gate:
             try:
                 await run(name, notebook, folder, threads, limit)
+                keep(name)
             except ChapterError as error:
                 failed[name] = error
                 print(f"    {name}: FAILED", flush=True)
@@ -150,12 +156,13 @@ def execute_copies(paths: list[Path], limit: float = CHAPTER_SECONDS) -> dict[st
         else:
             jobs[path.stem] = notebook, key
     print(f"==> Executing {len(jobs)} of {len(paths)} chapters; the others have not changed", flush=True)
-    running = {name: notebook for name, (notebook, _) in jobs.items()}
-    failed = asyncio.run(run_all(running, EXECUTED, limit))
-    for name in jobs.keys() - failed.keys():
+
+    def keep(name: str) -> None:
         notebook, key = jobs[name]
         _keep(notebook, EXECUTED / f"{name}.ipynb", key)
-    return failed
+
+    running = {name: notebook for name, (notebook, _) in jobs.items()}
+    return asyncio.run(run_all(running, EXECUTED, limit, keep))
 
 
 def _keep(notebook: nbformat.NotebookNode, copy: Path, key: str) -> None:

@@ -40,9 +40,11 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write a notebook, making the folder."""
+    """Write a notebook, whole or not at all, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
+    part = path.with_name(f".{path.name}.part")
+    nbformat.write(notebook, part)
+    part.replace(path)
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

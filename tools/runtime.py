@@ -53,6 +53,8 @@ def fetch(package: Package, folder: Path) -> list[Path]:
         with tempfile.TemporaryDirectory(dir=folder) as aside:  # another process may be fetching too
             unpacked = unpack(package, _packed(package, Path(aside)), Path(aside))
             names = [path.name for path in unpacked]
+            for other in folder.glob("*.complete"):  # its files have the same names
+                other.unlink()
             for path in unpacked:
                 path.replace(folder / path.name)
         stamp.write_text("\n".join(names))

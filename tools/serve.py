@@ -37,7 +37,7 @@ def open_server(directory: Path, ports=PORTS) -> ThreadingHTTPServer:
             return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(directory)))
         except OSError:
             continue
-    raise OSError(f"no free port from {ports[0]} to {ports[-1]}; name one with --port")
+    raise OSError(f"no free port from {ports[0]} to {ports[-1]}; name another with --port")
 
 
 def main() -> int:
@@ -47,7 +47,12 @@ def main() -> int:
     if not (SITE / "index.html").exists():
         print("There is no site yet: run `make book` first (or `make site`).", file=sys.stderr)
         return 1
-    with open_server(SITE, PORTS if args.port is None else [args.port]) as server:
+    try:
+        opened = open_server(SITE, PORTS if args.port is None else [args.port])
+    except (OSError, OverflowError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    with opened as server:
         print(f"The book is at http://localhost:{server.server_port}/   (Ctrl-C ends)", flush=True)
         try:
             server.serve_forever()

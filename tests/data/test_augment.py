@@ -10,9 +10,9 @@ def rng(seed=0):
 
 
 def coordinates(height, width):
-    """An image whose red is its row and whose labels are its rows too."""
-    rows = torch.arange(height)[:, None].expand(height, width)
-    return (rows / height).expand(3, -1, -1).clone(), rows.clone()
+    """An image whose red is its row and whose green is its column, and labels that tell both."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([rows / height, columns / width, 0 * rows]), width * rows + columns
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -20,13 +20,16 @@ def test_image_and_labels_move_together(seed):
     image, labels = augment.scaled_crop(*coordinates(60, 80), (40, 50), (1.0, 1.0), rng(seed))
     assert image.shape == (3, 40, 50)
     assert labels.shape == (40, 50)
-    assert torch.allclose(image[0], labels / 60, atol=1e-5)
+    assert torch.allclose(image[0], (labels // 80) / 60, atol=1e-5)
+    assert torch.allclose(image[1], (labels % 80) / 80, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_scaling_moves_both_alike(seed):
-    image, labels = augment.scaled_crop(*coordinates(120, 120), (50, 50), (0.5, 2.0), rng(seed))
-    assert (image[0] * 120 - labels).abs().max() <= 2.5
+    image, labels = augment.scaled_crop(*coordinates(120, 140), (50, 50), (0.5, 2.0), rng(seed))
+    inner = slice(2, -2)  # at the picture's border the image's rows and columns are drawn inwards
+    for places, found, side in ((image[0], labels // 140, 120), (image[1], labels % 140, 140)):
+        assert (side * places - found)[inner, inner].abs().max() <= 0.51
 
 
 def test_what_is_missing_is_black_and_void():
@@ -37,7 +40,7 @@ def test_what_is_missing_is_black_and_void():
 
 
 def test_every_window_can_be_drawn():
-    starts = {int(augment.scaled_crop(*coordinates(8, 4), (6, 4), (1, 1), rng(s))[1][0, 0]) for s in range(40)}
+    starts = {int(augment.scaled_crop(*coordinates(8, 4), (6, 4), (1, 1), rng(s))[1][0, 0]) // 4 for s in range(40)}
     assert starts == {0, 1, 2}
 
 

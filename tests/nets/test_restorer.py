@@ -19,8 +19,8 @@ def test_it_starts_near_the_interpolated_picture():
     torch.manual_seed(0)
     image = torch.rand(2, 3, 9, 10)
     plain = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear")
-    assert 0 < (Restorer()(image) - plain).abs().mean() < 0.15
-    assert 0 < (Restorer(enlarge=False)(image) - image).abs().mean() < 0.3
+    assert 0 < (Restorer()(image) - plain).abs().mean() < 0.12  # a flat grey: 0.16
+    assert 0 < (Restorer(enlarge=False)(image) - image).abs().mean() < 0.15  # a flat grey: 0.25
 
 
 def test_only_deconvolutions_leave_a_checkerboard_on_a_flat_picture():

@@ -15,12 +15,19 @@ def test_size_of_the_paper_on_vgg16():
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(29.45e6, rel=1e-3)
 
 
-def test_unpooling_puts_the_maxima_back():
-    x = torch.rand(1, 2, 7, 9)
-    pooled, places = F.max_pool2d(x, 2, return_indices=True)
-    back = F.max_unpool2d(pooled, places, 2, output_size=x.shape[-2:])
-    assert torch.equal(back[back > 0], x[back > 0])
-    assert (back > 0).sum() == pooled.numel()
+def test_each_stage_of_the_decoder_gets_the_places_of_its_own():
+    net, image = SegNet(4, widths=(2, 3, 4), convs=(1, 2, 1)).eval(), torch.rand(1, 3, 21, 26)
+    with torch.no_grad():
+        first = net.encoder[0](image)
+        x, of_first = F.max_pool2d(first, 2, return_indices=True)
+        second = net.encoder[1](x)
+        x, of_second = F.max_pool2d(second, 2, return_indices=True)
+        third = net.encoder[2](x)
+        x, of_third = F.max_pool2d(third, 2, return_indices=True)
+        x = net.decoder[0](F.max_unpool2d(x, of_third, 2, output_size=third.shape[-2:]))
+        x = net.decoder[1](F.max_unpool2d(x, of_second, 2, output_size=second.shape[-2:]))
+        x = net.decoder[2](F.max_unpool2d(x, of_first, 2, output_size=first.shape[-2:]))
+        torch.testing.assert_close(net(image), x)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 50)])

@@ -236,6 +236,42 @@ def test_what_is_no_picture_gets_a_sentence_and_the_next_one_works(playground, f
     assert playground.state == "done"
 
 
+def test_what_is_refused_changes_no_control(playground):
+    playground.choose("styles").give(png(photograph(64, 80)))
+    select, magnify = (playground.element.locator(each) for each in (".xd-style", ".xd-magnify"))
+    playground.handle.evaluate("element => { element.dataset.state = 'asked'; }")
+    select.select_option(index=2)
+    playground.finish()
+    if magnify.get_attribute("aria-pressed") != "true":
+        magnify.click()
+    playground.handle.evaluate("element => { element.dataset.state = 'asked'; }")
+    playground.element.locator("input[type=file]").set_input_files(
+        {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear reader"}
+    )
+    assert playground.finish().state == "error"
+    assert select.evaluate("select => select.selectedIndex") == 2
+    assert magnify.get_attribute("aria-pressed") == "true"
+    magnify.click()
+    assert magnify.get_attribute("aria-pressed") == "false"
+    select.select_option(index=0)
+    playground.finish()
+
+
+def test_of_two_pictures_the_second_counts_though_the_first_is_refused(playground):
+    playground.choose("espcn-x4").give(png(photograph(64, 80)))
+    playground.forget()
+    playground.handle.evaluate(
+        """async (element, coded) => {
+          const bytes = Uint8Array.from(atob(coded), (letter) => letter.charCodeAt(0));
+          element.take(new File(["Dear reader"], "letter.png", { type: "image/png" }));
+          await new Promise((resolve) => setTimeout(resolve));
+          element.take(new File([bytes], "second.png", { type: "image/png" })); }""",
+        base64.b64encode(png(photograph(48, 72))["buffer"]).decode(),
+    )
+    playground.page.wait_for_function("element => element.outcome", arg=playground.handle)
+    assert playground.outcome()[0]["input"] == {"width": 72, "height": 48}
+
+
 def test_a_picture_may_be_dropped(playground):
     playground.forget()
     picture, hint = png(photograph(60, 82)), playground.element.locator(".xd-drop")
@@ -331,6 +367,22 @@ def test_a_run_can_be_cancelled(visit):
     assert panel.outcome()[0] == before, "what was there before is there still"
     panel.give(png(photograph(40, 50)))
     assert panel.outcome()[0]["input"] == {"width": 50, "height": 40}
+
+
+def test_a_cancelled_choice_of_a_net_leaves_the_one_that_is_shown(playground):
+    title = playground.element.locator(".xd-title")
+    playground.choose("espcn-x4").give(png(photograph(64, 80)))
+    shown = title.inner_text()
+    playground.handle.evaluate(
+        """element => {
+          const select = element.querySelector(".xd-net");
+          select.value = "unet-streets";
+          select.dispatchEvent(new Event("change", { bubbles: true }));
+          element.querySelector(".xd-cancel").click(); }"""
+    )
+    assert playground.finish().state == "done"
+    assert title.inner_text() == shown
+    assert playground.element.locator(".xd-net").input_value() == "espcn-x4" == playground.outcome()[0]["net"]
 
 
 # Quiet
@@ -437,6 +489,10 @@ def test_keyboard_alone_runs_a_net_and_moves_the_divider(visit):
     panel.element.locator(".xd-start").focus()
     page.keyboard.press("Enter")
     assert panel.finish().state == "done", panel.status
+    address = page.url
+    page.keyboard.press("ArrowRight")  # the book turns its pages so; not while the panel has the focus
+    page.wait_for_timeout(500)
+    assert page.url == address
     divider = panel.element.locator(".xd-split")
     before = divider.input_value()
     divider.focus()
@@ -512,3 +568,5 @@ def test_the_camera_is_painted_live_and_let_go(camera):
     assert camera.page.evaluate("streams[0].getTracks().every(track => track.readyState === 'live')")
     camera.element.locator(".xd-camera").click()
     camera.page.wait_for_function("streams[0].getTracks().every(track => track.readyState === 'ended')")
+    camera.page.wait_for_timeout(1000)  # a picture that was under way has come by then
+    assert camera.state == "done"

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from xferlib.data import faces
+from xferlib.data import faces, photos
 from xferlib.metrics.restoration import smooth
 from xferlib.metrics.verification import redrawn
 from xferlib.train import recipes
@@ -44,13 +44,24 @@ def test_every_loss_starts_from_the_same_net_and_has_the_same_budget(monkeypatch
     assert len(measured) == 1  # untrained, they are one net
 
 
-def test_pieces_depend_on_their_number_alone_and_are_of_training_photographs():
+def test_pieces_depend_on_their_number_alone():
     one, two = (pixel_losses.Pieces(0) for _ in range(2))
     for i in (5, 0):
         assert all(torch.equal(a, b) for a, b in zip(one[i], two[i], strict=True))
     assert not torch.equal(one[0][0], pixel_losses.Pieces(1)[0][0])
     degraded, whole = one[3]
     assert degraded.shape == (3, 24, 24) and whole.shape == (3, 48, 48)
+
+
+def test_only_photographs_kept_for_tests_are_measured_on(monkeypatch):
+    seen, load = [], pixel_losses._reduced
+    monkeypatch.setattr(pixel_losses, "_reduced", lambda name: (seen.append(name), load(name))[1])
+    for i in range(2 * len(photos.TRAIN)):
+        pixel_losses.Pieces(0)[i]
+    assert set(seen) == set(photos.TRAIN)
+    seen.clear()
+    pixel_losses.held_out(96)
+    assert seen == list(photos.TEST)
 
 
 def test_degrading_halves_fades_and_adds_noise():

@@ -61,6 +61,12 @@ def test_the_legend_names_the_classes_that_are_there():
     assert not (below == [0, 255, 0]).all(1).any()
 
 
+def test_the_legend_of_a_mask():
+    mask, palette = torch.eye(10, dtype=torch.bool), np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
+    sheet = np.asarray(viz.grid([mask], palette=palette, names=["off", "on"], width=200))
+    assert sheet.shape == np.asarray(viz.grid([mask.long()], palette=palette, names=["off", "on"], width=200)).shape
+
+
 @pytest.mark.parametrize(
     ("images", "options", "words"),
     [

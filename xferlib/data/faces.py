@@ -1,8 +1,8 @@
 """
 Small faces: the hundred of Labeled Faces in the Wild that scikit-image ships, and what bad light makes of them.
 
-They have no names here, and none is wanted: each picture is taken as a person of its own. `TRAIN` and `TEST` share
-none.
+They have no names here, and none is wanted: each picture is taken as a person of its own. `TRAIN` and `TEST` share no
+picture; of a person there may be several.
 """
 
 from functools import lru_cache

@@ -196,4 +196,4 @@ def _fitted(image: Any, palette: ArrayLike | None, place: int) -> Image.Image:
 def _present(images: Sequence[Any], names: Sequence[str], palette: ArrayLike) -> list[tuple[str, np.ndarray]]:
     maps = [np.asarray(image) for image in images if pictures.is_labels(image)]
     found = np.unique(np.concatenate([labels.ravel() for labels in maps])) if maps else range(len(names))
-    return [(names[i], np.asarray(palette)[i]) for i in found if i < len(names)]
+    return [(names[int(i)], np.asarray(palette)[int(i)]) for i in found if i < len(names)]

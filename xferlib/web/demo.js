@@ -115,7 +115,7 @@
   /** @type {Promise<Catalogue> | null} */
   let catalogue = null;
   function load() {
-    catalogue ??= fetch(`${BASE}nets.json`, { cache: "no-cache" }) // it names the other files by their content
+    catalogue ??= fetch(`${BASE}nets.json`, { cache: "no-cache" }) // it names the nets and the worker by their content
       .then((reply) => (reply.ok ? reply.json() : Promise.reject(reply.status)))
       .then((found) => ((code = found.worker), found))
       .catch((cause) => {
@@ -293,6 +293,9 @@
         input.value = "";
       });
       this.onpointerdown = () => (latest = this);
+      this.addEventListener("keydown", (event) => {
+        if (["ArrowLeft", "ArrowRight"].includes(event.key)) event.stopPropagation(); // the book turns pages by them
+      });
       this.addEventListener("focusin", () => (latest = this));
       const over = (/** @type {DragEvent} */ event, /** @type {boolean} */ on) => {
         event.preventDefault();
@@ -372,6 +375,7 @@
     /** Run what is asked for; while that lasts only the newest wish is kept. */
     #update() {
       this.#more = true;
+      this.#enter(this.#shown ? "running" : "loading");
       this.#job?.stop();
       this.#loop ??= (async () => {
         while (this.#more) {
@@ -392,9 +396,11 @@
         if (turn !== this.#turn) return;
         if (!this.#catalogue) this.#unfold(catalogue);
         const picture = (this.#picture ??= this.#sample(this.getAttribute("sample") ?? ""));
-        this.#job = submit(this.#task(catalogue, picture), (progress) => this.#progress(progress));
+        const heed = (/** @type {Progress} */ progress) => turn === this.#turn && this.#progress(progress);
+        this.#job = submit(this.#task(catalogue, picture), heed);
         const { result } = await this.#job.reply;
         if (result && turn === this.#turn) this.#show(result, picture);
+        else if (result) for (const bitmap of [result.before, result.after, ...result.shown]) bitmap.close();
       } catch (error) {
         if (turn === this.#turn) this.#fail(error);
       }
@@ -461,7 +467,22 @@
         return button;
       }));
       if (this.#picture?.url && !samples.includes(this.#picture.key)) this.#picture = null;
+      this.#mark();
       this.#level();
+    }
+
+    /** Mark the sample that is shown. */
+    #mark() {
+      for (const button of this.querySelectorAll("[data-sample]")) {
+        button.setAttribute("aria-pressed", String(button.getAttribute("data-sample") === this.#shown?.key));
+      }
+    }
+
+    /** Take up the net of what is shown again. */
+    #revert() {
+      if (!this.outcome || this.outcome.net === this.#name) return;
+      this.#choose(String(this.outcome.net));
+      this.#magnify(this.#large);
     }
 
     /** A control was moved. A live camera heeds it with its next picture. */
@@ -505,9 +526,7 @@
       this.#draw("after", shown[1], `${net.title} on ${picture.title}${this.#legend(net, counts, data.length)}`);
       this.#write("left", counts.length ? "picture" : "before");
       this.#write("right", counts.length ? "labels" : "after");
-      for (const button of this.querySelectorAll("[data-sample]")) {
-        button.setAttribute("aria-pressed", String(button.getAttribute("data-sample") === picture.key));
-      }
+      this.#mark();
       this.#html("pair").style.cssText += `--width: ${width}; --ratio: ${width / height}`;
       this.#html("pair").hidden = false;
       this.#html("poster").hidden = true;
@@ -597,6 +616,7 @@
       if (!this.#stream || !this.#shown?.bitmap) this.#job?.drop(); // a picture of the camera is soon done
       this.#release();
       this.#picture = this.#shown ?? this.#picture;
+      this.#revert();
       this.#enter(this.outcome ? "done" : "idle", !this.outcome && this.#catalogue !== null);
       this.#say(text);
     }
@@ -608,9 +628,9 @@
       const text = error instanceof Plain ? error.message : CAMERA[name] ?? `The demo failed (${error}). Try again.`;
       const again = error instanceof Plain && error.again;
       this.#release();
-      if (!again) {
+      if (!again && !this.#more) {
         this.#picture = this.#shown;
-        if (this.outcome) this.#choose(String(this.outcome.net)); // that of what is shown
+        this.#revert();
       }
       this.#enter("error", again && this.#catalogue !== null);
       this.#say(text);
@@ -626,6 +646,7 @@
         const job = submit({ kind: "save", before, after, opacity: this.#opacity() }, undefined, made);
         const { blob = new Blob(), back = [] } = await job.reply;
         if (!this.#made.length) this.#made = back;
+        else for (const bitmap of back) bitmap.close(); // there is a newer result
         const link = document.createElement("a");
         [link.href, link.download] = [URL.createObjectURL(blob), file];
         link.click();

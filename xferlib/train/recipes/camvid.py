@@ -37,7 +37,7 @@ CROP, SCALES = (192, 256), (0.5, 1.1)
 WEIGHTS = (0.96, 0.84, 2.34, 0.74, 1.59, 1.19, 2.27, 2.29, 1.45, 2.49, 2.68)
 TEACHER, START = "fcn8s-camvid", "enet-streets"
 SHARE, LEAST = 0.5, 1e-3
-"""Weight of the teacher's opinion beside that of the labels, and the least probability that it gives."""
+"""Weight of the teacher's opinion beside the cross-entropy of the labels, and the least probability that it gives."""
 LOOKS = ("pool2", "pool3")
 """The teacher's layers with which attention is compared, of strides 4 and 8."""
 LAYERS = {ENet: ("bottleneck1_4", "bottleneck3_7"), SegNet: ("encoder.2", "encoder.3")}
@@ -88,7 +88,11 @@ def _watched(net: nn.Module) -> nn.Module:
 
 
 def _loss(net: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Learn from the labels, and where the batch has it, from the teacher's opinion on every pixel, void ones too."""
+    """
+    Learn from the labels, and where the batch has it, from the teacher's opinion on every pixel, void ones too.
+
+    The opinion takes over `SHARE` of the cross-entropy; the other term of the labels stays whole.
+    """
     images, labels, *opinion = batch
     scores = net(images)
     terms = _labels_loss(scores, labels)

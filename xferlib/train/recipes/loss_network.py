@@ -69,12 +69,16 @@ def photographs(data: Path | None, held_back: bool = False) -> list[Tensor]:
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If there is no such folder, or too few pictures are in it.
     """
     if data is None:
         raise FileNotFoundError("XFERLIB_DATA is not set; set it to the folder that holds photos/ and camvid/")
     folder = ImageFolder(data / "photos")
     numbers = [i for i in range(len(folder)) if (i % HELD_BACK == HELD_BACK - 1) == held_back]
+    if not numbers:
+        raise FileNotFoundError(
+            f"{data / 'photos'} has {len(folder)} pictures; one in {HELD_BACK} is held back, give more"
+        )
     found = [_reduced(folder[i]) for i in numbers]
     return found if held_back else found + [_reduced(photos.load(name)) for name in photos.TRAIN]
 

@@ -62,7 +62,8 @@ def _measure(kind: str, net: nn.Module, data: Path | None) -> dict[str, float]:
 
 
 def _recipe(kind: str, name: str, **changes: Any) -> Recipe:
-    net = UNet(width=12, **SLIM)
+    with torch.device("meta"):  # without its weights, which would be drawn from the caller's random numbers
+        net = UNet(width=12, **SLIM)
     return Recipe(
         name=name,
         task="segmentation",
