@@ -17,7 +17,7 @@ from xferlib.losses.segmentation import soft_iu_loss
 from xferlib.ops.instances import Instances
 from xferlib.train import fit, recipes
 from xferlib.train import recipe as recipes_of
-from xferlib.train.recipes import camvid, loss_network, loss_network_worth, streets, unet_cells, unet_isbi
+from xferlib.train.recipes import camvid, gatys, loss_network, loss_network_worth, streets, unet_cells, unet_isbi
 from xferlib.zoo.manifest import data_folder
 
 RECIPES = list(recipes.every())
@@ -444,6 +444,41 @@ def test_the_study_of_cells_trains_each_arm_alike(monkeypatch):
     assert len({steps for _, steps, _ in log}) == 1
     assert figures["without the long skips"] == [{"F1": 0.0}] * 2
     assert figures["as the paper"] == [{"F1": 1.0}] * 2
+
+
+def test_the_arms_of_the_study_of_cells_differ_by_what_they_are_named_after(monkeypatch):
+    monkeypatch.setattr(unet_cells, "SEEDS", 1)
+    monkeypatch.setattr(unet_cells, "_objects", lambda net: {"F1": 0.0})
+    arms = []
+
+    def keep(name, net, loss, dataset, **_):
+        arms.append((net.state_dict(), dataset))
+
+    assert list(unet_cells._ablate(keep, 5)) == [
+        "as the paper",
+        "without the border weights",
+        "without the long skips",
+        "4 images, deformed",
+        "4 images, not deformed",
+    ]
+    starts, datasets = zip(*arms, strict=True)
+    assert [dataset.w0 for dataset in datasets] == [10.0, 0.0, 10.0, 10.0, 10.0]
+    assert starts[2]["expand.0.0.weight"].shape[1] < starts[0]["expand.0.0.weight"].shape[1]  # nothing is appended
+    for i in (1, 3, 4):
+        assert all(torch.equal(starts[i][key], starts[0][key]) for key in starts[0])
+    assert [dataset.dataset.augment for dataset in datasets[3:]] == [unet_cells._bent, unet_cells._turned]
+    assert [len(dataset.dataset.dataset) for dataset in datasets[3:]] == [unet_cells.IMAGES] * 2
+
+
+def test_patches_are_compared_wherever_they_lie():
+    mosaic, woodcut = (paintings.draw(style, 96, 96) for style in ("mosaic", "woodcut"))
+    apart = gatys.patch_distance(mosaic, woodcut)
+    assert gatys.patch_distance(mosaic, mosaic) == 0 < apart
+    assert gatys.patch_distance(woodcut, mosaic) == pytest.approx(apart)
+    assert gatys.patch_distance(mosaic, mosaic.roll((40, 28), (1, 2))) < 0.2 * apart
+    grey = [torch.full((3, 40, 48), value) for value in (0.2, 0.4, 0.8)]
+    near, far = (gatys.patch_distance(grey[0], other) for other in grey[1:])
+    assert far == pytest.approx(3 * near, rel=1e-4)
 
 
 def test_objects_are_counted_at_the_best_threshold_too(monkeypatch):
