@@ -242,28 +242,27 @@ def test_staging_touches_only_what_changed(tmp_path, monkeypatch):
     assert not (tmp_path / "c.md").exists()
 
 
-def test_a_failed_build_is_forgotten(tmp_path, monkeypatch):
+@pytest.fixture
+def builder(tmp_path, monkeypatch):
+    """Put a script in place of Jupyter Book, and the folders of the build into the test's own."""
     for name in ("SOURCE", "SITE", "DOCTREES"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(book, name, tmp_path / name)
     monkeypatch.setattr(book, "BUILT", tmp_path / "key")
-    program = tmp_path / "jupyter-book"
-    program.write_text("#!/bin/sh\nexit 1\n")
-    program.chmod(0o755)
     monkeypatch.setattr(book.sys, "executable", str(tmp_path / "python"))
+    program = tmp_path / "jupyter-book"
+    program.touch(0o755)
+    return lambda script: program.write_text(f"#!/bin/sh\n{script}\n")
+
+
+def test_a_failed_build_is_forgotten(tmp_path, builder):
+    builder("exit 1")
     assert not book.build_site(fresh=False)
     assert not (tmp_path / "DOCTREES").exists()
 
 
-def test_an_interrupted_build_is_forgotten(tmp_path, monkeypatch):
-    for name in ("SOURCE", "SITE", "DOCTREES"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setattr(book, name, tmp_path / name)
-    monkeypatch.setattr(book, "BUILT", tmp_path / "key")
-    program = tmp_path / "jupyter-book"
-    program.write_text(f"#!/bin/sh\nls {tmp_path} > {tmp_path}/seen\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(book.sys, "executable", str(tmp_path / "python"))
+def test_an_interrupted_build_is_forgotten(tmp_path, builder):
+    builder(f"ls {tmp_path} > {tmp_path}/seen")
     assert book.build_site(fresh=False)
     assert "DOCTREES" not in (tmp_path / "seen").read_text()
     (tmp_path / "DOCTREES").mkdir()
