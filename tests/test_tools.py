@@ -108,6 +108,7 @@ def test_a_notebook_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks.nbformat, "write", full)
     with pytest.raises(OSError, match="No space"):
         notebooks.write(notebook("2"), tmp_path / "one.ipynb")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.ipynb"]
     assert (tmp_path / "one.ipynb").read_bytes() == before
 
 

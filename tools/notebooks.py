@@ -43,8 +43,11 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook, whole or not at all, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    nbformat.write(notebook, part)
-    part.replace(path)
+    try:
+        nbformat.write(notebook, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -1,11 +1,12 @@
 """The log of a training: a line of a CSV file for every step, kept while it runs."""
 
 import csv
-import os
+import io
 from pathlib import Path
 from typing import TextIO
 
 from xferlib.train.fit import Progress
+from xferlib.zoo.weights import write_whole
 
 
 class Log:
@@ -49,12 +50,11 @@ class Log:
     def _opened(self, columns: list[str], step: int) -> TextIO:
         """Open the file with the lines of earlier steps in it."""
         kept = [line for line in read(self.path) if int(line["step"]) < step] if step > 1 else []
-        part = self.path.with_name(f".{self.path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(part, self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_whole({self.path: text.getvalue().encode()})
         return self.path.open("a", buffering=1, newline="", encoding="utf-8")  # a line at a time
 
 
