@@ -52,13 +52,15 @@ def test_what_goes_on_from_the_resnet_starts_with_its_weights(monkeypatch):
 def test_every_way_with_few_labels_starts_from_one_net(monkeypatch):
     scenes = [streets.draw(seed, 64, 128) for seed in range(4)]
     monkeypatch.setattr(streets_few_labels, "SEEDS", 1)
-    monkeypatch.setattr(streets_few_labels, "LABELLED", 2)
     monkeypatch.setattr(streets_few_labels, "scenes", lambda seed: scenes)
     monkeypatch.setattr(streets_few_labels, "evaluate", lambda *_: {"mean IU": 0.5})
+    streams, stream = [], streets_few_labels.stream
+    monkeypatch.setattr(streets_few_labels, "stream", lambda *args: streams.append(args[1:]) or stream(*args))
     log = Log()
     figures = streets_few_labels._compare(log, 0)
     assert figures.keys() == {"start", *streets_few_labels.ARMS}
     assert [steps for _, steps, *_ in log.calls] == [600] + [800] * 5
+    assert streams == [(), *[(labelled, scenes) for labelled in (20, 20, 20, 20, 400)]]
     ways = [log.starts[f"arm{number}-run0"] for number in range(5)]
     for start in ways[1:]:
         for key, value in ways[0].items():

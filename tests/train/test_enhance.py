@@ -136,6 +136,30 @@ def test_what_is_measured(photo):
     assert all(psnr(dark[None], clean[None], data_range=1) > 30 for dark in seen) and not torch.equal(*seen)
 
 
+def only_held_back(picture):
+    """Stand for the photographs; those that are trained on may not be asked for."""
+
+    def photographs(data, held_back=False):
+        assert held_back
+        return [picture]
+
+    return photographs
+
+
+def test_the_recipe_measures_photographs_held_back_at_each_exposure(photo, monkeypatch):
+    small = photo[:, :48, :64]
+    monkeypatch.setattr(enhance, "photographs", only_held_back(small))
+    found = enhance.RECIPE.evaluate(lambda images: images, None)
+    assert found.keys() == {"PSNR", "SSIM", "colour", *enhance.RIVALS, "by stops", "at 0 stops"}
+    assert found["dark"] == {key: found[key] for key in ("PSNR", "SSIM", "colour")}  # this net changes nothing
+    scenes = [enhance.scene(small, 0)]
+    by_hand = {stops: enhance.measure(enhance.RIVALS["gamma"], scenes, stops) for stops in (-1.0, -2.0, -3.0)}
+    assert found["by stops"]["gamma"] == {str(stops): figures for stops, figures in by_hand.items()}
+    mean = sum(figures["SSIM"] for figures in by_hand.values()) / 3
+    assert found["gamma"]["SSIM"] == pytest.approx(mean)
+    assert found["at 0 stops"]["ours"] == enhance.measure(lambda dark: dark, scenes, 0.0)
+
+
 def test_channels_apart_come_together():
     images = noise(2, 3, 5, 4)
     grey = enhance.apart(images)
@@ -161,20 +185,24 @@ def test_arms_start_alike_and_lack_what_they_are_named_after():
 
 
 def test_the_study_trains_every_arm_alike(photo, monkeypatch, tmp_path):
-    calls = []
+    calls, measure = [], enhance.measure
 
     def train(name, learner, loss, dataset, *, steps, batch_size, **options):
         batch = tuple(x[None, :, :32, :32] for x in dataset[0])
         assert all(term.isfinite() for term in loss(learner, batch).values())
+        assert all(torch.equal(shown, photo) for shown in dataset.photographs)
         calls.append((name, steps, batch_size, options["seed"]))
 
-    monkeypatch.setattr(enhance, "photographs", lambda data, held_back=False: [photo])
+    other, asked = photo.flip(2), []
+    monkeypatch.setattr(enhance, "photographs", lambda data, held_back=False: [other if held_back else photo])
+    monkeypatch.setattr(enhance, "measure", lambda *args: asked.append(args) or measure(*args))
     figures = enhance._ablate(train, 5)
     assert tuple(figures) == enhance.ARMS
     assert [call[0] for call in calls] == ["whole", "base-only", "detail-only", "channel-by-channel"]
     assert {call[1] for call in calls} == {enhance.TRIAL["steps"]} and {call[3] for call in calls} == {5}
     assert calls[0][2] == calls[1][2] == calls[2][2] == 3 * calls[3][2]
     assert figures["whole"] == figures["base only"] == figures["detail only"]  # untrained, all are the identity
+    assert all(torch.equal(scenes[0][0], other) for _, scenes, _ in asked) and len(asked) == len(enhance.ARMS)
 
 
 def test_photographs_without_room_for_a_crop_are_refused():

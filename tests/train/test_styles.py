@@ -70,7 +70,7 @@ def test_pieces_are_squares_of_the_photograph_some_mirrored_in_every_style():
 
 
 def test_a_net_is_measured_in_each_of_its_styles(monkeypatch):
-    monkeypatch.setattr(styles, "photographs", lambda data, held_back: [(255 * scene()[0]).byte()] * 3)
+    monkeypatch.setattr(styles, "photographs", lambda data, held_back: [(255 * scene()[0]).byte()] * 3 * held_back)
     every, one = recipes.find("styles"), recipes.find("style-mosaic")
     assert every.classes == paintings.STYLES and one.classes == ("mosaic",)
     for recipe in (every, one):
@@ -81,7 +81,7 @@ def test_a_net_is_measured_in_each_of_its_styles(monkeypatch):
 
 
 def test_the_measure_of_a_net_of_all_styles(monkeypatch):
-    monkeypatch.setattr(styles, "photographs", lambda data, held_back: [(255 * scene()[0]).byte()] * 3)
+    monkeypatch.setattr(styles, "photographs", lambda data, held_back: [(255 * scene()[0]).byte()] * 3 * held_back)
     asked = []
 
     def net(image, shares):
