@@ -1,5 +1,7 @@
 """The studies of what came after FCN: each way from the same start, and what they are made of."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -135,15 +137,17 @@ def test_a_vote_is_one_for_each_superpixel():
     assert 20 < len(voted[0, :2].flatten(1).unique(dim=1).T) < 120
 
 
-def test_kernels_are_those_with_the_best_outlines(monkeypatch):
+@pytest.mark.parametrize("grid", [streets_crf.FIELD, streets_crf.FILTER, streets_crf.VOTE])
+def test_the_numbers_of_each_method_are_those_with_the_best_outlines(grid, monkeypatch):
     def outlines(predict, scenes, classes):
         return {"boundary F1": -abs(predict(None) - 17)}
 
     monkeypatch.setattr(streets_crf, "evaluate", outlines)
-    monkeypatch.setattr(streets_crf, "_answers", lambda net, refine: lambda _: sum(refine.keywords.values()) - 5)
-    numbers = streets_crf._tuned(None, [])
-    best = min(abs(sum(setting.values()) - 17) for setting in streets_crf._settings())
-    assert abs(sum(numbers.values()) - 17) == best
+    monkeypatch.setattr(streets_crf, "_answers", lambda net, refine: lambda _: sum(refine.keywords.values()))
+    numbers = streets_crf._tuned(None, streets_crf.smoothed, grid, [])
+    settings = [*streets_crf._settings(grid)]
+    assert len(settings) == math.prod(map(len, grid.values()))
+    assert abs(sum(numbers.values()) - 17) == min(abs(sum(setting.values()) - 17) for setting in settings)
 
 
 def test_the_net_before_a_learned_field_stays_as_it_is():

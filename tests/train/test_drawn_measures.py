@@ -1,5 +1,6 @@
 """What recipes and studies on drawn scenes measure: an oracle scores one, on scenes that no training draws."""
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -102,12 +103,16 @@ def test_the_study_of_fields_measures_each_way_on_the_net_that_it_names(few, mon
     wrong = [torch.rand(labels.shape, generator=rng) < 0.1 for _, labels in scenes]
     coarse = Knowing([(image, torch.where(at, 0, labels)) for (image, labels), at in zip(scenes, wrong, strict=True)])
     monkeypatch.setattr(zoo, "load", lambda name, fast: {"fcn32s-streets": coarse, "fcn8s-streets": fine}[name])
-    chosen = {coarse: {"position": 10.0, "colour": 5.0}, fine: {"position": 1.0, "bilateral": 0.0}}
+    kernels = {coarse: {"position": 10.0, "colour": 5.0}, fine: {"position": 1.0, "bilateral": 0.0}}
+    rivals = {streets_crf.guided_filter: {"radius": 3}, streets_crf.vote: {"segments": 150}}
     tuned_on, trained = [], []
 
-    def tuned(net, tuning):
-        tuned_on.append([image for image, _ in tuning])
-        return chosen[net]
+    def tuned(net, method, grid, tuning):
+        tuned_on.extend(image for image, _ in tuning)
+        assert method is streets_crf.smoothed or net is coarse
+        takes = inspect.signature(crf.mean_field if method is streets_crf.smoothed else method).parameters
+        assert grid.keys() <= set(takes)
+        return kernels[net] if method is streets_crf.smoothed else rivals[method]
 
     def learned(trainer, net, numbers, seed):
         trained.append((trainer, net, numbers, seed))
@@ -116,9 +121,11 @@ def test_the_study_of_fields_measures_each_way_on_the_net_that_it_names(few, mon
     monkeypatch.setattr(streets_crf, "_tuned", tuned)
     monkeypatch.setattr(streets_crf, "_learned", learned)
     figures = streets_crf._compare("trainer", 7)
-    assert figures.pop("kernels") == {"FCN-32s": chosen[coarse], "FCN-8s": chosen[fine]}
-    assert trained == [("trainer", coarse, chosen[coarse], 7)]
-    assert not any(torch.equal(image, seen) for image, _ in scenes for seen in tuned_on[0])
+    assert figures.pop("kernels") == {"FCN-32s": kernels[coarse], "FCN-8s": kernels[fine]}
+    chosen = figures.pop("chosen")
+    assert chosen == {"FCN-32s, guided filter": {"radius": 3}, "FCN-32s, superpixel vote": {"segments": 150}}
+    assert trained == [("trainer", coarse, kernels[coarse], 7)]
+    assert not any(torch.equal(image, seen) for image, _ in scenes for seen in tuned_on)
     plain = evaluate(coarse, scenes, CLASSES)
     assert figures["FCN-32s"] == figures["FCN-32s, CRF as RNN"] == plain
     assert figures["FCN-8s"]["mean IU"] == 1 and figures["FCN-8s, CRF"]["pixel accuracy"] > 0.95

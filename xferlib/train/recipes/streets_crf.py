@@ -1,6 +1,6 @@
 """What a CRF makes of FCN's answers on drawn streets, beside a guided filter and a vote in superpixels."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -22,10 +22,13 @@ from xferlib.train.study import Study, Trainer
 
 CLASSES = len(streets.CLASSES)
 TUNING_SEED, TUNING = 2000, 12
-GRID = {"bilateral": (5.0, 10.0), "position": (10.0, 20.0, 50.0), "colour": (5.0, 10.0), "spatial": (1.0, 3.0)}
+FIELD = {"bilateral": (5.0, 10.0), "position": (10.0, 20.0, 50.0), "colour": (5.0, 10.0), "spatial": (1.0, 3.0)}
+FILTER = {"radius": (2, 4, 8, 16), "epsilon": (1e-5, 1e-4, 1e-3, 1e-2)}
+VOTE = {"segments": (100, 200, 400, 800, 1600), "compactness": (3.0, 10.0, 30.0)}
+"""For each method the numbers to choose from."""
 STEPS, BATCH = 100, 2
-Refine = Callable[[Tensor, Tensor], Tensor]
-"""From probabilities (B, L, H, W) and images (B, 3, H, W) to better probabilities."""
+Refine = Callable[..., Tensor]
+"""From probabilities (B, L, H, W) and images (B, 3, H, W), and numbers by name, to better probabilities."""
 
 
 def vote(probabilities: Tensor, images: Tensor, segments: int = 400, compactness: float = 10.0) -> Tensor:
@@ -93,18 +96,20 @@ def _scenes(count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     return [*streets.Streets(count, seed=seed)]
 
 
-def _settings() -> Iterator[dict[str, float]]:
-    for values in product(*GRID.values()):
-        yield dict(zip(GRID, values, strict=True))
+def _settings(grid: Mapping[str, Sequence[float]]) -> Iterator[dict[str, float]]:
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
 
 
-def _tuned(net: nn.Module, scenes: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Choose the kernels with the best boundary F1 on scenes kept for that."""
+def _tuned(
+    net: nn.Module, method: Refine, grid: Mapping[str, Sequence[float]], scenes: list[tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """Choose the numbers with the best boundary F1 on scenes kept for that."""
 
     def quality(numbers: dict[str, float]) -> float:
-        return evaluate(_answers(net, partial(smoothed, iterations=5, **numbers)), scenes, CLASSES)["boundary F1"]
+        return evaluate(_answers(net, partial(method, **numbers)), scenes, CLASSES)["boundary F1"]
 
-    return max(_settings(), key=quality)
+    return max(_settings(grid), key=quality)
 
 
 def _loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -135,20 +140,21 @@ def _learned(trainer: Trainer, net: nn.Module, numbers: Mapping[str, float], see
 def _compare(trainer: Trainer, seed: int) -> Mapping[str, Any]:
     coarse, fine = (zoo.load(f"fcn{stride}s-streets", fast=False) for stride in (32, 8))
     test, tuning = _scenes(48, TEST_SEED), _scenes(TUNING, TUNING_SEED)
-    numbers, numbers_fine = (_tuned(net, tuning) for net in (coarse, fine))
-    field = partial(smoothed, **numbers)
+    numbers, numbers_fine = (_tuned(net, smoothed, FIELD, tuning) for net in (coarse, fine))
+    filtering, voting = _tuned(coarse, guided_filter, FILTER, tuning), _tuned(coarse, vote, VOTE, tuning)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         "FCN-32s": _answers(coarse, None),
-        "FCN-32s, guided filter": _answers(coarse, partial(guided_filter, radius=8, epsilon=1e-4)),
-        "FCN-32s, superpixel vote": _answers(coarse, vote),
-        "FCN-32s, CRF": _answers(coarse, field),
+        "FCN-32s, guided filter": _answers(coarse, partial(guided_filter, **filtering)),
+        "FCN-32s, superpixel vote": _answers(coarse, partial(vote, **voting)),
+        "FCN-32s, CRF": _answers(coarse, partial(smoothed, **numbers)),
         "FCN-32s, CRF as RNN": _learned(trainer, coarse, numbers, seed),
         "FCN-8s": _answers(fine, None),
         "FCN-8s, CRF": _answers(fine, partial(smoothed, **numbers_fine)),
     }
     with torch.inference_mode():
         figures = {name: evaluate(predict, test, CLASSES) for name, predict in ways.items()}
-    return {"kernels": {"FCN-32s": numbers, "FCN-8s": numbers_fine}, **figures}
+    chosen = {"FCN-32s, guided filter": filtering, "FCN-32s, superpixel vote": voting}
+    return {"kernels": {"FCN-32s": numbers, "FCN-8s": numbers_fine}, "chosen": chosen, **figures}
 
 
 STUDIES = (
@@ -156,7 +162,7 @@ STUDIES = (
         name="streets-crf",
         chapter="developments",
         measure=_compare,
-        data=f"drawn streets of 128x256; kernels chosen on {TUNING}, weights learned in {STEPS} steps of {BATCH}; "
+        data=f"drawn streets of 128x256; numbers chosen on {TUNING}, weights learned in {STEPS} steps of {BATCH}; "
         "measured on 48 others",
     ),
 )
