@@ -46,7 +46,8 @@ class Claim:
     expected : bool
         Whether the text says that it holds here.
     recipe : str or None
-        The recipe whose recorded figures were judged; None where the chapter itself measured.
+        The command whose recorded figures were judged, such as "xferlib train sr-weave"; None where the chapter itself
+        measured.
     notebook : str
         Stem of the notebook the claim was read from; empty until `collect` fills it.
     """
@@ -113,7 +114,8 @@ def check(
     expected : bool
         Whether the text says that it holds here; False for a claim that we find not to hold.
     recipe : str or None
-        The recipe whose recorded figures are judged; None where the chapter itself measured.
+        The command whose recorded figures are judged, such as "xferlib train sr-weave"; None where the chapter itself
+        measured.
 
     Raises
     ------

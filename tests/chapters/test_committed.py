@@ -1,10 +1,13 @@
 """The committed notebooks as files: executed, in order, small, described. Needs no kernel."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tools import notebooks
+from xferlib import claims
+from xferlib.train import recipes
 
 MAX_BYTES = 2 * 2**20
 MAX_LINES = 25
@@ -72,6 +75,15 @@ def test_written_by_make_chapters(path):
     assert notebook == normal, "run `make chapters` before committing"
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_claim_by_recipe_names_a_command_that_there_is(path):
+    commands = [claim.recipe for claim in claims.collect(path) if claim.recipe]
+    for command in commands:
+        program, name = command.rsplit(maxsplit=1)
+        assert {"xferlib train": recipes.find, "python -m": find_spec}[program](name), command
+    text = "\n".join(cell.source for cell in notebooks.read(path).cells if cell.cell_type == "markdown")
+    assert ("while it ran, or by the recipe that it names:" in text) == bool(commands)
 
 
 def test_ends_as_a_chapter_should(path):
