@@ -14,6 +14,7 @@ from xferlib.losses.segmentation import (
     soft_iu_loss,
 )
 from xferlib.metrics.segmentation import class_iu, confusion
+from xferlib.nets.backbones import enlarge
 
 
 def test_two_pixels_by_hand():
@@ -87,11 +88,11 @@ def test_shapes_that_do_not_match_are_named(shape):
 def test_cascade_by_hand():
     logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)  # probabilities 1/4 and 3/4
     scores = {"main": logits.expand(1, 2, 2, 4), "aux": logits.expand(1, 2, 1, 2)}
-    labels = torch.tensor([[[0, 1, 1, 1], [1, 1, 1, 255]]])
+    labels = torch.tensor([[[0, 1, 1, 1], [1, 0, 255, 1]]])
     terms = cascade_loss(scores, labels, {"main": 1.0, "aux": 0.4})
-    # The small map meets every second label: 0 and 1.
+    # The small map meets a label of every four: 0 and 1.
     assert terms["aux"].item() == pytest.approx(0.4 * (math.log(4) + math.log(4 / 3)) / 2)
-    assert terms["main"].item() == pytest.approx((math.log(4) + 6 * math.log(4 / 3)) / 7)
+    assert terms["main"].item() == pytest.approx((2 * math.log(4) + 5 * math.log(4 / 3)) / 7)
 
 
 def test_one_map_at_full_size_is_the_cross_entropy():
@@ -104,10 +105,22 @@ def test_one_map_at_full_size_is_the_cross_entropy():
 def test_a_cascade_meets_the_labels_of_its_own_pixels(step):
     labels = torch.randint(5, (2, 32, 48))
     labels[0, :16] = 255
-    own = labels[:, ::step, ::step]
+    own = labels[:, step // 2 :: step, step // 2 :: step]
     right = 50.0 * F.one_hot(own.where(own != 255, 0), 5).movedim(-1, 1)
     assert cascade_loss({"low": right}, labels, {"low": 1.0})["low"] < 1e-6
     assert cascade_loss({"low": right.roll(1, 1)}, labels, {"low": 1.0})["low"] > 49
+
+
+@pytest.mark.parametrize("step", [2, 4, 16])
+def test_a_map_that_a_cascade_calls_right_lies_where_its_labels_lie_once_enlarged(step):
+    """Two classes meet at some column; in the mean over columns they do so in maps of the best scores."""
+    borders = torch.arange(16, 48)
+    labels = (torch.arange(64) >= borders[:, None, None]).long().expand(-1, 32, -1)
+    scores = torch.zeros(32, 2, 32 // step, 64 // step, requires_grad=True)
+    cascade_loss({"low": scores}, labels, {"low": 1.0})["low"].backward()
+    larger = enlarge(-scores.grad, (32, 64))
+    apart = (larger[:, 0] > larger[:, 1]).sum(-1) - borders[:, None]
+    assert apart.float().mean().abs() <= 0.5
 
 
 def test_the_weights_of_a_cascade_scale_its_gradients():

@@ -110,7 +110,8 @@ def cascade_loss(scores: Mapping[str, Tensor], labels: Tensor, weights: Mapping[
     scores : mapping of str to Tensor
         Logits (B, C, h, w) by name, each of any size.
     labels : Tensor, shape (B, H, W)
-        Classes, int64, or 255 for void. For each map they are thinned out to its size.
+        Classes, int64, or 255 for void. For each map they are thinned out to its size: the pixel nearest to
+        the middle of each cell.
     weights : mapping of str to float
         Weight of each map, by the same names.
 
@@ -135,7 +136,10 @@ def cascade_loss(scores: Mapping[str, Tensor], labels: Tensor, weights: Mapping[
 
 def _thinned(labels: Tensor, scores: Tensor) -> Tensor:
     size = scores.shape[-2:]
-    return labels if labels.shape[-2:] == size else F.interpolate(labels[:, None].double(), size)[:, 0].long()
+    if labels.shape[-2:] == size:
+        return labels
+    # Not "nearest", which takes the first pixel of each cell: maps enlarged again would lie half a cell off.
+    return F.interpolate(labels[:, None].double(), size, mode="nearest-exact")[:, 0].long()
 
 
 def border_weights(instances: Tensor, w0: float = 10.0, sigma: float = 5.0) -> Tensor:
