@@ -236,6 +236,7 @@ def test_a_picture_too_small_to_paint_is_reported(painter, capsys):
         (("--style", "dot"), "'painter' has no style 'dot'; did you mean 'dots'?"),
         (("--style", "dots:-1"), "share -1.0 of style 'dots'"),
         (("--style", "dots", "--overlay"), "--overlay: 'painter' makes pictures"),
+        (("--style", "dots", "--style", "dots:0.5"), "--style: a style is named twice; there are dots, dots"),
     ],
 )
 def test_styles_that_make_no_sense_are_refused(painter, capsys, words, message):
@@ -243,6 +244,32 @@ def test_styles_that_make_no_sense_are_refused(painter, capsys, words, message):
     assert _paint("a.png", *words) == 2
     assert message in _fails(capsys)
     assert not (painter.path / "out").exists()
+
+
+def test_results_in_a_folder_within_the_pictures_are_no_pictures(shop):
+    for name in ("pictures/a.png", "pictures/out/old.png"):
+        (shop.path / name).parent.mkdir(exist_ok=True)
+        shop.picture(name)
+    for again in ((), ("--resume",), ()):
+        assert _apply("pictures", "-o", "pictures/out", *again) == 0
+        assert sorted(path.name for path in (shop.path / "pictures/out").iterdir()) == ["a.png", "old.png"]
+    assert _apply("pictures/out/old.png", "-o", "elsewhere") == 0
+
+
+def test_no_picture_of_a_folder_is_passed_over_in_silence(shop, capsys):
+    shop.picture("pictures/a.png")
+    Image.new("RGB", (6, 5)).save(shop.path / "pictures/b.jfif", "JPEG")
+    (shop.path / "pictures/c.heic").write_bytes(b"of a telephone")
+    assert _apply("pictures", "-o", "out") == 1
+    assert _written(shop) == ["a.png", "b.png"]
+    assert "c.heic: not a picture that Pillow can read; convert it" in capsys.readouterr().err
+
+
+def test_who_has_read_enough_gets_no_error():
+    words = [sys.executable, "-m", "xferlib", "data", "list"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        program.stdout.close()
+        assert (program.stderr.read(), program.wait()) == ("", 0)
 
 
 def test_a_share_that_is_no_number_is_refused(painter, capsys):

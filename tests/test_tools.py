@@ -48,6 +48,24 @@ def result(tmp_path):
     return copy, copy.cells[1].outputs[0].text
 
 
+def test_a_chapter_that_is_done_is_kept_though_the_next_is_interrupted(tmp_path, chapters, monkeypatch):
+    paths = chapters("print(1)")
+    notebooks.write(notebook("print(2)"), tmp_path / "two.ipynb")
+    ran = []
+
+    async def run(name, notebook, *rest):
+        if ran:
+            raise KeyboardInterrupt
+        ran.append(name)
+        notebook.cells[1].outputs = [display(HTML)]
+
+    monkeypatch.setattr(execute, "run", run)
+    monkeypatch.setattr(execute, "cores", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        execute.execute_in_place([*paths, tmp_path / "two.ipynb"])
+    assert [len(notebooks.read(path).cells[1].outputs) for path in (*paths, tmp_path / "two.ipynb")] == [1, 0]
+
+
 def test_only_what_changed_is_executed(tmp_path, chapters, monkeypatch):
     code = "import time; print(time.time_ns())"
     assert execute.execute_copies(chapters(code)) == {}

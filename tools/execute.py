@@ -175,12 +175,13 @@ def execute_in_place(paths: list[Path], limit: float = CHAPTER_SECONDS) -> dict[
     """Execute the committed chapters and rewrite those that ran to their end."""
     print(f"==> Executing {len(paths)} chapters in place", flush=True)
     jobs = {path.stem: notebooks.read(path) for path in paths}
-    failed = asyncio.run(run_all(jobs, EXECUTED, limit))
-    for path in paths:
-        if path.stem not in failed:
-            notebooks.normalise(jobs[path.stem])
-            notebooks.write(jobs[path.stem], path)
-    return failed
+    places = {path.stem: path for path in paths}
+
+    def keep(name: str) -> None:
+        notebooks.normalise(jobs[name])
+        notebooks.write(jobs[name], places[name])
+
+    return asyncio.run(run_all(jobs, EXECUTED, limit, keep))
 
 
 def report(failed: dict[str, ChapterError]) -> None:

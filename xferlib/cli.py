@@ -42,7 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"\nxferlib: stopped{options.after_stop}", file=sys.stderr)
         return 130
@@ -198,7 +203,10 @@ def _apply(options: argparse.Namespace) -> int:
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
-    shares = style_shares(row, dict(options.style))
+    styles = dict(options.style)
+    if len(styles) < len(options.style):
+        raise UsageError(f"--style: a style is named twice; there are {', '.join(name for name, _ in options.style)}")
+    shares = style_shares(row, styles)
     sizes_seen(row, options.full_size, options.pixels)
     if options.overlay and row.task in PICTURES:
         raise UsageError(f"--overlay: {row.name!r} makes pictures, and there are no labels to lay over them")
@@ -315,7 +323,7 @@ def _jobs(inputs: Iterable[Path], out: Path, endings: Mapping[str, str]) -> dict
     """Name the files to write for each picture, and refuse what would overwrite something."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give -o a folder")
-    pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given)))
+    pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given, out)))
     jobs = {path: {kind: out / f"{path.stem}{end}" for kind, end in endings.items()} for path in pictures}
     sources = {path.resolve(): path for path in pictures}
     writers: dict[str, Path] = {}
@@ -330,11 +338,15 @@ def _jobs(inputs: Iterable[Path], out: Path, endings: Mapping[str, str]) -> dict
     return jobs
 
 
-def _pictures(path: Path) -> list[Path]:
+def _pictures(path: Path, out: Path) -> list[Path]:
+    """List the pictures of a folder, but not the results in a folder within it; a file is a picture."""
     if path.is_dir():
         from xferlib.data.benchmarks import ImageFolder
 
-        return ImageFolder(path).paths
+        made = out.resolve()
+        found = ImageFolder(path).paths
+        within = made != path.resolve() and made.is_relative_to(path.resolve())
+        return [each for each in found if not (within and each.resolve().is_relative_to(made))]
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the spelling")
     return [path]

@@ -61,6 +61,15 @@ def test_classes_are_counted_or_named(folder):
         named[13]
 
 
+def test_names_of_classes_are_utf_8_with_a_mark_or_without(folder):
+    for encoding in ("utf-8", "utf-8-sig"):
+        (folder / "classes.txt").write_text("Straße\nroof\ntree\nroad\n", encoding)
+        assert MaskFolder(folder).classes == ("Straße", "roof", "tree", "road")
+    (folder / "classes.txt").write_text("Straße\n", "latin-1")
+    with pytest.raises(ImageError, match=r"classes\.txt: not UTF-8; save it as UTF-8"):
+        MaskFolder(folder)
+
+
 def test_indexed_masks_are_read_as_indices(folder):
     mask = Image.fromarray(np.full((8, 10), 3, np.uint8), "P")
     mask.putpalette([0, 0, 0, 9, 9, 9, 50, 50, 50, 200, 100, 0])

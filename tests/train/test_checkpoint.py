@@ -49,6 +49,19 @@ def test_another_file_is_refused(tmp_path, content):
         read(path, RUN)
 
 
+@pytest.mark.parametrize("state", [torch.ones(3), [1, 2], {"run": 3}, {"step": 1}])
+def test_a_file_of_something_else_is_refused(tmp_path, state):
+    path = tmp_path / "run.pt"
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"run\.pt is no checkpoint"):
+        read(path, RUN)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        read(tmp_path, RUN)
+
+
 class Bomb:
     """Unpickling it would write a file."""
 

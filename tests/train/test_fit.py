@@ -328,6 +328,33 @@ def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(tiny, f
     assert torch.equal(tiny.weights(net), seen[-1])
 
 
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_a_gradient_that_is_not_finite_spares_weights_and_checkpoint(tiny, fit, tmp_path, clip):
+    """The root of nothing is nothing, and its slope has no bounds."""
+    net, seen, path = tiny.small_net(), [], tmp_path / "run.pt"
+
+    def burst(net, batch):
+        error = tiny.squared_error(net, batch)
+        return error if len(seen) < 3 else error + (error - error.detach()).sqrt()
+
+    with pytest.raises(FloatingPointError, match=r"gradient of norm (nan|inf) at step 4 of 12: try a lower lr"):
+        fit(net, loss=burst, clip=clip, checkpoint=path, save_every=0, on_step=lambda p: seen.append(tiny.weights(net)))
+    assert torch.equal(tiny.weights(net), seen[-1])
+    kept = torch.load(path, weights_only=True)
+    assert kept["step"] == 3 and torch.equal(torch.cat([p.flatten() for p in kept["net"].values()]), seen[-1])
+
+
+@pytest.mark.parametrize("clip", [-1.0, 0.0, float("nan")])
+def test_a_bound_of_the_gradient_that_makes_no_sense_is_refused(tiny, fit, clip):
+    with pytest.raises(ValueError, match=f"clip={clip}"):
+        fit(tiny.small_net(), clip=clip)
+
+
+def test_a_net_without_parameters_cannot_be_trained(fit):
+    with pytest.raises(ValueError, match="ReLU has no parameters to train"):
+        fit(torch.nn.ReLU())
+
+
 def test_named_losses_are_summed(tiny, fit):
     def pair(net, batch):
         error = tiny.squared_error(net, batch)

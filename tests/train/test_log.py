@@ -116,3 +116,12 @@ def test_a_log_that_cannot_be_rewritten_keeps_its_lines(path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         Log(path)(step(3))
     assert len(read(path)) == 3 and list(path.parent.iterdir()) == [path]
+
+
+def test_lines_of_another_run_do_not_stay(path):
+    for first, last in ((1, 5), (1, 3), (6, 8)):  # the first is killed, another runs, the first goes on
+        log = Log(path)
+        for number in range(first, last + 1):
+            log(step(number))
+        log.close()
+    assert [int(line["step"]) for line in read(path)] == [6, 7, 8]

@@ -246,6 +246,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_reason(net, paint, optimizer):
         ({"style": picture(1, 24, 20) - 0.5}, r"style has values from -0\."),
         ({"content": torch.full((3, 24, 20), math.nan)}, r"nan or infinite; see torch.nan_to_num"),
         ({"max_pixels": 400}, r"content of 24x20 is over 400 pixels; resize it, or raise max_pixels"),
+        ({"max_pixels": 500, "style": picture(1, 24, 21)}, r"style of 24x21 is over 500 pixels"),
         ({"steps": ()}, r"steps are \(\)"),
         ({"steps": (10, 0)}, r"steps are \(10, 0\)"),
         ({"optimizer": "sgd"}, r"'sgd' is none of 'lbfgs' or 'adam'"),

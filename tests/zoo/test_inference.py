@@ -59,6 +59,7 @@ def test_a_grey_picture_and_its_grey_in_colour_get_the_same_labels(shipped):
     grey = torch.rand(50, 60, generator=torch.Generator().manual_seed(1))
     from_array = zoo.apply("tiny-unet", grey.numpy(), folder)
     assert torch.equal(from_array, zoo.apply("tiny-unet", grey.expand(3, -1, -1), folder))
+    assert torch.equal(from_array, zoo.apply("tiny-unet", grey.numpy().astype(">f8"), folder))
 
 
 @pytest.fixture
@@ -128,13 +129,20 @@ def test_shares_add_up_to_one_at_most(painters, name, styles, shares):
         ("three", "dot", "has no style 'dot'; did you mean 'dots'?"),
         ("three", {"dots": -0.5}, "share -0.5 of style 'dots'; it must be a number from 0 up"),
         ("three", {"dots": float("nan")}, "share nan of style 'dots'"),
-        ("three", {"dots": 0.0}, "the shares of dots are all 0"),
+        ("three", {"dots": 0.0}, "the shares of dots add up to 0.0; give shares above 0"),
+        ("three", {"dots": 1e308, "waves": 1e308}, "the shares of dots, waves add up to inf"),
         ("one", {"dots": 1.0}, "'one' has no styles to choose from; apply it without one"),
     ],
 )
 def test_styles_that_make_no_sense_are_refused(painters, name, styles, message):
     with pytest.raises(zoo.ZooError, match=re.escape(message)):
         zoo.apply(name, torch.rand(3, 20, 20), painters[1], styles=styles)
+
+
+def test_a_share_too_small_to_count_leaves_the_picture(painters):
+    image = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    for share in (1e-50, 1e-30):
+        assert torch.equal(zoo.apply("three", image, painters[1], styles={"dots": share}), image)
 
 
 def test_one_style_can_be_named_alone(painters):

@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 
 from xferlib.data.images import ImageError, read, read_labels
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Endings of files that count as pictures."""
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""Endings of files that count as pictures, also where Pillow cannot read them, so that none is left out in silence."""
 
 _VOID = 255
 

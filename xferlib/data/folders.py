@@ -56,7 +56,7 @@ class MaskFolder(Dataset):
     ----------
     root : str or path-like
         The folder, with pictures in ``image`` and a mask of the same name, PNG, in ``label``: indexed, or grey. If it
-        has a file ``classes.txt``, each line names a class, from class 0 on.
+        has a file ``classes.txt``, each line that is not blank names a class, from class 0 on.
     split : {"train", "val"}, optional
         "val" is every sixth picture in the order of their names, or the last where there are fewer; "train" are the
         others. By default all pictures.
@@ -73,7 +73,7 @@ class MaskFolder(Dataset):
     FileNotFoundError
         If the folders are not there or empty, or a picture has no mask.
     ImageError
-        If a mask cannot be read, where their numbers tell how many classes there are.
+        If a mask cannot be read, where their numbers tell how many classes there are, or ``classes.txt`` is not UTF-8.
     ValueError
         If there is no split of that name, or only one picture to split.
     """
@@ -122,7 +122,11 @@ class MaskFolder(Dataset):
     def _classes(self, masks: list[Path]) -> tuple[str, ...]:
         file = self.root / "classes.txt"
         if file.is_file():
-            return tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+            try:
+                lines = file.read_text("utf-8-sig").splitlines()
+            except UnicodeDecodeError as error:
+                raise ImageError(f"{file}: not UTF-8; save it as UTF-8") from error
+            return tuple(line.strip() for line in lines if line.strip())
         seen = torch.cat([read_labels(path).unique() for path in masks])
         named = seen[seen != VOID]
         return tuple(f"class {i}" for i in range(int(named.max()) + 1 if len(named) else 0))

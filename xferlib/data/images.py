@@ -68,7 +68,7 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, white: float | N
     Notes
     -----
     Transparent pixels are laid over white. Grey pictures keep their 16 bits or floats; Pillow decodes 16-bit
-    colour to 8 bits a channel. Colour profiles are not applied.
+    colour, and 16-bit grey with transparency, to 8 bits a channel. Colour profiles are not applied.
     """
     with _opened(path, max_pixels) as image:
         picture, mode = _converted(image, white), image.mode
@@ -104,7 +104,16 @@ def read_labels(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Tensor
             raise ImageError("JPEG alters class numbers; keep labels as PNG")
         if image.mode not in ("1", "L", "P", "I") and not image.mode.startswith("I;16"):
             raise ImageError(f"mode {image.mode} holds colours, not class numbers; save them as an indexed or grey PNG")
-        return torch.from_numpy(np.array(image).astype(np.int64))
+        numbers = np.array(image).astype(np.int64)
+        if image.format == "PNG" and image.mode == "L":
+            numbers //= 255 // (2 ** _bit_depth(path) - 1)  # Pillow spreads fewer than 8 bits over 0 to 255
+        return torch.from_numpy(numbers)
+
+
+def _bit_depth(path: str | os.PathLike) -> int:
+    """Read the bits of a PNG's channel out of its header."""
+    with Path(path).open("rb") as file:
+        return file.read(25)[24]
 
 
 def from_pil(image: Image.Image, white: float | None = None) -> Tensor:
@@ -316,8 +325,8 @@ def _deep_grey(image: Image.Image, white: float | None) -> Tensor:
         raise ImageError(f"white={white} is not positive")
     if not (low >= 0 and high <= white):
         raise ImageError(
-            f"mode {image.mode} runs from {low:g} to {high:g}, not within 0 to {white:g}; pass white= the "
-            "value that means white; no pixel may be negative or nan"
+            f"mode {image.mode} runs from {low:g} to {high:g}, not within 0 to {white:g}; give white=, or "
+            "--white, the value that means white; no pixel may be negative or nan"
         )
     grey = stored / white
     transparent = image.info.get("transparency")
@@ -352,7 +361,7 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
             f"{path}: more than {max_pixels} pixels, perhaps a decompression bomb ({error}); if you "
-            "trust the file, raise max_pixels"
+            "trust the file, read it with xferlib.data.images.read(path, max_pixels=...)"
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(

@@ -64,8 +64,8 @@ def read(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of a foreign pickle before it refuses it
             state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = state["run"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        saved = dict(state["run"])
+    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} is no checkpoint of train.fit: delete it to start afresh") from error
     differing = [
         f"{key} was {saved.get(key)!r} and is now {run.get(key)!r}"

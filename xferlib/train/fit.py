@@ -185,15 +185,17 @@ def fit(
     ValueError
         If a number makes no sense, or the dataset is too short for the run.
     FloatingPointError
-        If a loss is not finite; the weights are those before that step.
+        If a loss or its gradient is not finite; the weights are those before that step.
     CheckpointError
         If the checkpoint cannot be read or is one of a different run.
     """
-    if min(steps, batch_size, devices) < 1 or not lr > 0 or seed < 0 or warmup < 0:
-        raise ValueError(f"cannot train with {steps=}, {batch_size=}, {lr=}, {seed=}, {warmup=}, {devices=}")
+    if min(steps, batch_size, devices) < 1 or not lr > 0 or min(seed, warmup) < 0 or not (clip is None or clip > 0):
+        raise ValueError(f"cannot train with {steps=}, {batch_size=}, {lr=}, {clip=}, {seed=}, {warmup=}, {devices=}")
     if batch_size % devices:
         raise ValueError(f"a batch of {batch_size} cannot be shared equally by {devices} devices")
-    home = next(net.parameters()).device
+    home = next((p.device for p in net.parameters()), None)
+    if home is None:
+        raise ValueError(f"{type(net).__name__} has no parameters to train")
     fabric, spawns = _hardware(accelerator, devices, strategy, precision)
     options = {
         "steps": steps,
@@ -248,6 +250,7 @@ def _loop(
 ) -> History:
     first_process = fabric.is_global_zero
     on_gpu = fabric.device.type == "cuda"
+    scales_loss = getattr(fabric.strategy.precision, "scaler", None) is not None
     run = {
         "net": f"{type(net).__name__} of {sum(p.numel() for p in net.parameters())} parameters",
         "data": type(dataset).__name__,
@@ -309,8 +312,11 @@ def _loop(
             # backward
             solver.zero_grad()
             fabric.backward(total)
-            if clip is not None:
-                fabric.clip_gradients(model, solver, max_norm=clip, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(
+                model, solver, max_norm=math.inf if clip is None else clip, error_if_nonfinite=False
+            )
+            if not (norm.isfinite() or scales_loss):  # who scales the loss leaves such a step out
+                raise FloatingPointError(f"gradient of norm {norm:g} at step {step + 1} of {steps}: try a lower lr")
             solver.step()
 
             # log

@@ -156,7 +156,7 @@ def stylize(
         Mirrored frame in pixels around the content while it is worked on: nets pad with zeros, and the picture would
         get a pale rim. Pictures smaller than it get less.
     max_pixels : int
-        Refuse larger contents, whose features would fill the memory.
+        Refuse larger pictures, whose features would fill the memory.
     on_step : callable, optional
         Called with a `Progress` at each evaluation.
     progress : bool
@@ -187,13 +187,8 @@ def stylize(
     plan = [steps] if isinstance(steps, int) else list(steps)
     if not plan or min(plan) < 1:
         raise ValueError(f"steps are {steps}; give a number of at least 1, or one for each scale")
-    picture = _picture(content, "content")
-    if picture[0, 0].numel() > max_pixels:
-        raise ValueError(
-            f"content of {picture.shape[-2]}x{picture.shape[-1]} is over {max_pixels} pixels; "
-            "resize it, or raise max_pixels"
-        )
-    styles = [_picture(each, "style") for each in ([style] if isinstance(style, Tensor) else style)]
+    picture = _picture(content, "content", max_pixels)
+    styles = [_picture(each, "style", max_pixels) for each in ([style] if isinstance(style, Tensor) else style)]
     weights = Weights(
         _weighted(content_layers, content_weight),
         _weighted(style_layers, style_weight if styles else 0.0),
@@ -310,7 +305,7 @@ def _root(covariance: Tensor) -> Tensor:
     return vectors @ values.clamp(min=0).sqrt().diag() @ vectors.mT
 
 
-def _picture(image: Tensor, name: str) -> Tensor:
+def _picture(image: Tensor, name: str, max_pixels: float = math.inf) -> Tensor:
     """Check a picture and make it (1, 3, H, W)."""
     shape = tuple(image.shape)
     if image.ndim == 4 and len(image) == 1:
@@ -318,6 +313,9 @@ def _picture(image: Tensor, name: str) -> Tensor:
     if image.ndim != 3 or len(image) not in (1, 3) or image.numel() == 0:
         hint = "paint one picture at a time: batch[i]" if image.ndim == 4 else "give (3, H, W), or (1, H, W) if grey"
         raise ValueError(f"{name} has shape {shape}; {hint}")
+    if image[0].numel() > max_pixels:
+        height, width = image.shape[1:]
+        raise ValueError(f"{name} of {height}x{width} is over {max_pixels} pixels; resize it, or raise max_pixels")
     if not image.is_floating_point():
         raise ValueError(f"{name} is {image.dtype}; give floats in [0, 1]: for 0..255 divide by 255")
     if not image.isfinite().all():

@@ -286,7 +286,7 @@ class Painter(nn.Module):
             RGB, about in [0, 1].
         """
         strength = self.shares.sum()
-        return torch.lerp(images, self.net(images, self.shares / strength), strength)
+        return torch.lerp(images, self.net(images, self.shares / strength.clamp_min(1e-6)), strength)
 
 
 def style_shares(row: Row, styles: str | Mapping[str, float] | None = None) -> Tensor | None:
@@ -327,8 +327,8 @@ def style_shares(row: Row, styles: str | Mapping[str, float] | None = None) -> T
         if not 0 <= share < float("inf"):
             raise ZooError(f"share {share} of style {name!r}; it must be a number from 0 up")
     total = sum(styles.values())
-    if total == 0:
-        raise ZooError(f"the shares of {', '.join(styles)} are all 0; give one a share above")
+    if not 0 < total < float("inf"):
+        raise ZooError(f"the shares of {', '.join(styles)} add up to {total}; give shares above 0, such as 0.5")
     return torch.tensor([styles.get(name, 0.0) / max(total, 1.0) for name in row.classes])
 
 
@@ -516,7 +516,7 @@ def _from_array(array: np.ndarray) -> Tensor:
         return images.from_pil(Image.fromarray(pixels))
     if not np.issubdtype(pixels.dtype, np.floating) or pixels.shape[2:] == (4,):
         raise ValueError(f"array of {array.dtype} and shape {array.shape}; give uint8, or RGB floats in [0, 1]")
-    tensor = torch.tensor(pixels, dtype=torch.float32)
+    tensor = torch.tensor(pixels.astype(np.float32))
     return _checked(tensor.expand(3, -1, -1) if tensor.ndim == 2 else tensor.permute(2, 0, 1))
 
 
