@@ -85,6 +85,11 @@ def test_gaps_between_numbers_do_not_matter():
     assert torch.equal(border_weights(instances * 5000), border_weights(instances))
 
 
+def test_numbers_may_be_those_of_a_deep_png():
+    instances = two_walls(3) * 5000
+    assert torch.equal(border_weights(instances.to(torch.uint16)), border_weights(instances))
+
+
 @given(maps)
 @settings(max_examples=40, deadline=None)
 def test_mirrored_and_turned_cells_have_mirrored_and_turned_weights(instances):

@@ -125,6 +125,16 @@ def test_large_scores_do_not_overflow(dtype):
     assert slope(student, teacher, 1.0).isfinite().all()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_sums_over_a_picture_do_not_outgrow_float16(masked):
+    student, teacher = (random(1, 2, 400, 400, seed=seed).half() for seed in (0, 1))
+    mask = torch.ones(1, 400, 400, dtype=torch.bool) if masked else None
+    expected = soft_target_loss(student.float(), teacher.float(), 2.0, mask).item()
+    assert soft_target_loss(student, teacher, 2.0, mask).item() == pytest.approx(expected, rel=1e-3)
+    features = 100 * random(1, 64, 3, 3)
+    torch.testing.assert_close(attention_map(features.half()).double(), attention_map(features), rtol=1e-2, atol=0)
+
+
 def test_the_teacher_gets_no_gradient():
     student, teacher = random(2, 3, 4, 4).requires_grad_(), random(2, 3, 4, 4, seed=1).requires_grad_()
     boxes = [torch.tensor([[0.0, 0, 2, 2]])] * 2

@@ -38,6 +38,22 @@ def test_gram_is_not_normalised_and_forgets_places():
     assert torch.allclose(gram(shuffled)[1:], gram(shuffled[1:]))
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_sums_over_a_picture_do_not_outgrow_float16(kind, autocast):
+    ones, steps = torch.ones(1, 4, 300, 300).to(kind), torch.arange(300).expand(1, 1, 300, 300).to(kind)
+    with torch.autocast("cpu", torch.float16, enabled=autocast):
+        assert torch.equal(gram(ones), torch.full((1, 4, 4), 9e4))
+        assert torch.equal(mean_gram(ones), torch.ones(1, 4, 4))
+        assert content_loss(ones, 2 * ones).item() == 18e4
+        assert total_variation(steps).item() == 300 * 299
+
+
+def test_under_autocast_to_bfloat16_the_products_are_in_it():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert mean_gram(torch.ones(1, 4, 300, 300)).dtype == torch.bfloat16
+
+
 def test_content_by_hand():
     assert content_loss(F, P).item() == 0.5 * (0 + 4 + 9 + 9)  # equation 1
     assert content_loss(F.repeat(4, 1, 1, 1), P).item() == 11.0  # a mean over the pictures

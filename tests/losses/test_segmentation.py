@@ -206,3 +206,25 @@ def test_soft_iu_refuses_what_does_not_fit():
         soft_iu_loss(torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="label 2 is neither below 2 classes nor void"):
         soft_iu_loss(torch.randn(1, 2, 3, 3), torch.full((1, 3, 3), 2))
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_sums_over_a_picture_do_not_outgrow_float16(autocast):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 400, 400, generator=generator).half()
+    labels = torch.randint(2, (1, 400, 400), generator=generator)
+    weights, pixel_weights = torch.tensor([1.0, 3.0]).half(), torch.ones(1, 400, 400).half()
+    for loss in (
+        lambda x: cross_entropy(x, labels),
+        lambda x: cross_entropy(x, labels, weights.to(x)),
+        lambda x: cross_entropy(x, labels, pixel_weights=pixel_weights.to(x)),
+        lambda x: soft_iu_loss(x, labels),
+    ):
+        with torch.autocast("cpu", torch.float16, enabled=autocast):
+            found = loss(logits)
+        assert found.item() == pytest.approx(loss(logits.float()).item(), rel=1e-3)
+
+
+def test_bfloat16_holds_such_sums_and_keeps_its_type():
+    logits, labels = torch.randn(1, 2, 400, 400).bfloat16(), torch.randint(2, (1, 400, 400))
+    assert cross_entropy(logits, labels).dtype == soft_iu_loss(logits, labels).dtype == torch.bfloat16

@@ -324,3 +324,12 @@ def test_an_overlap_of_just_the_threshold_is_no_match():
     found = torch.cat([torch.zeros(33), torch.ones(147)]).long()[None]
     assert match(found, truth, 0.65).true_positives == 0
     assert match(found, truth, 0.6499).true_positives == 1
+
+
+@pytest.mark.parametrize("kind", [torch.uint16, torch.uint32])
+def test_numbers_may_be_those_of_a_deep_png(kind):
+    found, truth = MERGED.to(kind), (300 * TWO).to(kind)
+    assert count(truth) == 2 and count_error(found, truth) == 0.5
+    assert match(found, truth) == match(MERGED, TWO)
+    assert rand_f(found, truth) == rand_f(MERGED, TWO) and pixel_error(found, truth) == pixel_error(MERGED, TWO)
+    assert torch.equal(thinned(truth), thinned(300 * TWO))

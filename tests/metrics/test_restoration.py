@@ -147,6 +147,14 @@ def test_a_checkerboard_is_found_where_it_is_and_smooth_pictures_have_none():
     assert checkerboard(ramp)[..., 16:-16].max() < 1e-10 and checkerboard(0 * ramp + 0.4, 4).max() < 1e-10
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_checkerboards_of_wide_pictures_in_half_precision(kind):
+    wave = 0.5 + 0.1 * torch.cos(math.pi * torch.arange(1200)).expand(1, 1, 16, -1)
+    found, expected = checkerboard(wave.to(kind)), checkerboard(wave)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=1e-9)
+
+
 def test_smoothing_keeps_what_is_flat_and_what_a_picture_adds_up_to():
     flat = torch.full((1, 2, 9, 12), 0.3)
     torch.testing.assert_close(smooth(flat, 2.0), flat)

@@ -60,11 +60,12 @@ def test_confusion_of_any_shape(shape):
     assert confusion(ones, ones, 3).tolist() == [[0, 0, 0], [0, math.prod(shape), 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
-def test_confusion_of_any_integers(dtype):
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64])
+def test_labels_of_any_integers(dtype):
     void = 100
-    target = torch.where(TARGET == 255, void, TARGET).to(dtype)
-    assert torch.equal(confusion(PREDICTION.to(dtype), target, 3, void), confusion(PREDICTION, TARGET, 3))
+    prediction, target = PREDICTION.to(dtype), torch.where(TARGET == 255, void, TARGET).to(dtype)
+    assert torch.equal(confusion(prediction, target, 3, void), confusion(PREDICTION, TARGET, 3))
+    assert boundary_f1(prediction, target, 3, void=void) == boundary_f1(PREDICTION, TARGET, 3)
 
 
 def test_confusion_of_masks():

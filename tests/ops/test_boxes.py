@@ -187,6 +187,8 @@ def test_inverted_and_unfinished_boxes_are_named(bad):
         (lambda: box_ops.nms(torch.tensor(GOOD), torch.tensor([math.nan]), 0.5), "score 0 is nan"),
         (lambda: box_ops.nms(torch.tensor(GOOD), torch.ones(1), 1.5), "threshold 1.5"),
         (lambda: box_ops.match(torch.zeros(1, 1), 0.7, 0.3), "0.7 and 0.3"),
+        (lambda: box_ops.sample(torch.arange(20), 10, 2.0), r"share 2.0 of objects is not in \[0, 1\]"),
+        (lambda: box_ops.sample(torch.arange(20), 10, math.nan), "share nan"),
     ],
 )
 def test_bad_input_is_named(call, words):

@@ -256,6 +256,29 @@ def test_the_edge_of_an_object_is_pulled_to_the_edge_in_the_picture():
     assert (after != truth).float().mean() < 0.01
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", ["exact", "fast"])
+def test_half_precision_is_computed_in_float32(kind, method):
+    unary, image = (x.to(kind) for x in scene(9, 7))
+    for options in ({}, {"compatibility": (1 - torch.eye(3)).to(kind)}):
+        beliefs = crf.mean_field(unary, image, method=method, **options)
+        wide = {name: x.float() for name, x in options.items()}
+        expected = crf.mean_field(unary.float(), image.float(), method=method, **wide)
+        assert torch.equal(beliefs, expected.to(kind))
+    labels = unary.argmin(1)
+    assert torch.equal(crf.energy(labels, unary, image), crf.energy(labels, unary.float(), image.float()))
+
+
+def test_probabilities_rounded_to_bfloat16_are_brought_to_one():
+    probabilities = torch.randn(2, 21, 30, 30, generator=torch.Generator().manual_seed(0)).softmax(1)
+    rounded = probabilities.bfloat16().float()
+    off = (rounded.sum(1) - 1).abs() > 1e-3
+    assert off.any() and not off.all()
+    sums = crf.unary(rounded).neg().exp().sum(1)
+    torch.testing.assert_close(sums, rounded.sum(1).masked_fill(off, 1))
+    assert torch.equal(crf.unary(probabilities), -probabilities.clamp_min(1e-6).log())
+
+
 def bad(message, call):
     return pytest.param(message, call, id=message[:30])
 
@@ -267,6 +290,7 @@ UNARY, IMAGE = scene(4, 5)
     ("message", "call"),
     [
         bad("sum to 0.9 to 0.9", lambda: crf.unary(torch.full((1, 3, 4, 4), 0.3))),
+        bad("sum to 0.98 to 0.98", lambda: crf.unary(torch.full((1, 2, 4, 4), 0.49))),
         bad("lie from -0.5", lambda: crf.unary(torch.tensor([-0.5, 1.5]).view(1, 2, 1, 1))),
         bad("expected (B, L, H, W)", lambda: crf.unary(torch.ones(4, 4))),
         bad("sum to nan", lambda: crf.unary(torch.full((1, 2, 1, 1), torch.nan))),

@@ -131,6 +131,21 @@ def test_a_gradient_flows():
     assert torch.autograd.gradcheck(lambda x: downscale(x, 2), noise(1, 1, 6, 4).requires_grad_())
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_as_it_was_given(kind):
+    picture = noise(1, 3, 12, 8).to(kind)
+    assert torch.equal(downscale(picture, 2), downscale(picture.float(), 2).to(kind))
+    assert torch.equal(resize_bicubic(picture, (5, 1)), resize_bicubic(picture.float(), (5, 1)).to(kind))
+
+
+@pytest.mark.parametrize("factor", [2, 2.0, np.int64(2), np.float32(2)])
+def test_a_whole_factor_may_be_of_any_type(factor):
+    picture = noise(1, 3, 9, 8)
+    assert torch.equal(modcrop(picture, factor), modcrop(picture, 2))
+    assert torch.equal(downscale(modcrop(picture, 2), factor), downscale(modcrop(picture, 2), 2))
+    assert torch.equal(upscale(picture, factor), upscale(picture, 2))
+
+
 def test_modcrop_keeps_the_corner():
     pixels = torch.arange(5 * 7).view(5, 7)
     assert torch.equal(modcrop(pixels, 3), pixels[:3, :6])
@@ -157,7 +172,7 @@ def test_modcrop_refuses_pictures_smaller_than_the_factor(size):
 
 
 @pytest.mark.parametrize("change", [modcrop, downscale, upscale])
-@pytest.mark.parametrize("factor", [0, -2, 1.5])
+@pytest.mark.parametrize("factor", [0, -2, 1.5, math.inf, math.nan])
 def test_factors_that_are_none_are_refused(change, factor):
     with pytest.raises(ValueError, match=f"factor {factor} is not a whole number"):
         change(torch.rand(1, 3, 8, 8), factor)

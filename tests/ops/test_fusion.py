@@ -65,6 +65,17 @@ def test_the_same_exposure_comes_back(size, channels):
     assert torch.allclose(fuse_exposures(image[None]), image, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("small", [0, 10**6])
+def test_half_precision_is_computed_in_float32(kind, small, monkeypatch):
+    monkeypatch.setattr(fusion, "_SMALL", small)
+    stack = noise(3, 3, 20, 17).to(kind)
+    assert torch.equal(fuse_exposures(stack), fuse_exposures(stack.float()).to(kind))
+    assert torch.equal(fuse_exposures(stack[:1]), stack[0])
+    assert blend(stack, weigh(stack).to(kind)).dtype == kind
+    assert torch.allclose(weigh(torch.full((4, 3, 5, 5), 0.3, dtype=kind)), torch.tensor(0.25))
+
+
 def test_flat_exposures_give_their_mean():
     stack = torch.tensor([0.1, 0.4, 0.7]).view(3, 1, 1, 1).expand(3, 3, 9, 6)
     assert torch.allclose(fuse_exposures(stack), torch.tensor(0.4))

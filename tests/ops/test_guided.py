@@ -72,6 +72,14 @@ def test_gradients_pass_to_values_and_guide():
     assert torch.autograd.gradcheck(lambda v, g: guided_filter(v, g, 1, 0.1), (values, guide))
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(kind):
+    values, guide = noise(1, 2, 9, 8, dtype=torch.float32).to(kind), noise(1, 3, 9, 8, seed=1).to(kind)
+    expected = guided_filter(values.float(), guide.float(), 2)
+    assert torch.equal(guided_filter(values, guide, 2), expected.to(kind))
+    assert torch.equal(guided_filter(values.float(), guide, 2), expected)
+
+
 def test_windows_larger_than_the_image_and_single_pixels():
     assert torch.allclose(guided_filter(noise(1, 1, 1, 1), noise(1, 3, 1, 1, seed=1), 8), noise(1, 1, 1, 1))
     assert guided_filter(noise(1, 2, 3, 40), noise(1, 3, 3, 40), 8).isfinite().all()

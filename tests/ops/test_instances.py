@@ -104,3 +104,9 @@ def test_those_of_a_score_or_more_are_sure():
 def test_a_map_of_classes_may_be_of_any_integers(kind):
     found = Instances.from_map(MAP, torch.tensor([0, 0, 3, 0, 0, 4])[MAP].to(kind))
     assert found.classes.tolist() == [3, 4] and found.classes.dtype == torch.int64
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.int32])
+def test_a_map_may_be_of_any_integers(kind):
+    for part, expected in zip(Instances.from_map(MAP.to(kind))[:3], Instances.from_map(MAP)[:3], strict=True):
+        assert torch.equal(part, expected)

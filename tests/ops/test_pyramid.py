@@ -107,6 +107,14 @@ def test_pictures_of_a_batch_do_not_meet_and_are_not_changed():
     assert torch.equal(x, kept)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_as_it_was_given(kind):
+    x = noise(3, 13, 10).to(kind)
+    assert torch.equal(reduce(x), reduce(x.float()).to(kind))
+    assert torch.equal(expand(x, (25, 20)), expand(x.float(), (25, 20)).to(kind))
+    assert torch.allclose(collapse(laplacian(x)).float(), x.float(), atol=2 * torch.finfo(kind).eps)
+
+
 def test_gradients():
     x = noise(1, 2, 5, 4).requires_grad_()
     assert torch.autograd.gradcheck(reduce, x)

@@ -76,11 +76,20 @@ def test_the_net_is_left_as_it_was():
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_it_works_in_inference_mode():
+    net = stack(1, 2)
+    with torch.inference_mode():
+        field = receptive_field(net, (1, 20, 20))
+    assert torch.equal(field, receptive_field(net, (1, 20, 20)))
+
+
 def test_positions_and_shapes_that_are_not_there():
     with pytest.raises(ValueError, match=r"position \(5, 0\) is not in the output of 5x5"):
         receptive_field(stack(1), (1, 5, 5), (5, 0))
     with pytest.raises(ValueError, match=r"shape \(5, 5\)"):
         receptive_field(stack(1), (5, 5))
+    with pytest.raises(ValueError, match="0 images to average over"):
+        receptive_field(stack(1), (1, 5, 5), images=0)
 
 
 def test_extent_of_a_share_by_hand():

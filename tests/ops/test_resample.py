@@ -102,6 +102,14 @@ def test_checkerboard_energy_by_hand():
     assert checkerboard_energy(stripes, 2) == 0 and checkerboard_energy(stripes, 4) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e10])
+def test_checkerboard_energy_sees_no_scale(scale):
+    x = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0), dtype=torch.double) + 5
+    assert checkerboard_energy(scale * x) == pytest.approx(checkerboard_energy(x))
+    assert checkerboard_energy(torch.full((9, 9), 0.3 * scale, dtype=torch.double), 3) == 0
+    assert checkerboard_energy(torch.zeros(4, 4)) == 0
+
+
 @pytest.mark.parametrize("side", [8, 32, 128])
 def test_a_ramp_has_little(side):
     # Means of odd and of even columns differ by 1, so theirs vary by 1/4; all columns vary by (side**2 - 1) / 12.

@@ -95,6 +95,12 @@ def test_then_and_scale():
     equal(map_tiles(twice, array, 30, then=partial(torch.sum, dim=1)), twice(image[None])[0].sum(0))
 
 
+def test_bytes_in_the_order_of_another_machine():
+    image = noise(2, 100, 70)
+    array = da.from_array(image.numpy().astype(">f8"), chunks=(2, 64, 64))
+    equal(map_tiles(VALID, array, 60), apply_tiled(VALID, image, 60))
+
+
 def test_nothing_is_computed_before_it_is_asked_for():
     read = []
 

@@ -26,6 +26,12 @@ def test_small_images_are_enlarged_by_a_whole_factor_exactly(photo):
     assert np.array_equal(sheet, bytes_of(photo).repeat(factor, 0).repeat(factor, 1))
 
 
+@pytest.mark.parametrize(("height", "factor"), [(4, 60), (60, 4), (61, 3), (300, 1)])
+def test_tall_images_are_enlarged_to_twice_the_width_of_their_place_at_most(height, factor):
+    sheet = viz.grid([torch.rand(3, height, 2)], width=60)
+    assert sheet.size == (2 * factor, height * factor)
+
+
 def test_columns_titles_and_rows(photo):
     plain = viz.grid([photo] * 5, columns=2, width=124)
     titled = viz.grid([photo] * 5, ["left", "right"], columns=2, width=124)
@@ -59,6 +65,12 @@ def test_the_legend_names_the_classes_that_are_there():
     below = sheet[without.height :].reshape(-1, 3)
     assert (below == [255, 0, 0]).all(1).any()
     assert not (below == [0, 255, 0]).all(1).any()
+
+
+def test_the_legend_of_labels_on_another_device(elsewhere):
+    labels, palette = torch.eye(10, dtype=torch.long), np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
+    sheets = [viz.grid([x], palette=palette, names=["off", "on"]) for x in (elsewhere(labels), labels)]
+    assert np.array_equal(*map(np.asarray, sheets))
 
 
 def test_the_legend_of_a_mask():

@@ -69,6 +69,13 @@ def test_contours_stand_on_both_sides_of_a_border_and_nowhere_else():
     assert [(wide[:, 0, x] != 0.25).any().item() for x in range(8)] == [x in (2, 3, 4, 5) for x in range(8)]
 
 
+@pytest.mark.parametrize("draw", [viz.overlay, viz.contours])
+def test_images_and_labels_of_another_device_are_fetched(draw, elsewhere):
+    image, labels = torch.rand(3, 4, 5), torch.arange(20).view(4, 5) // 7
+    assert torch.equal(draw(elsewhere(image), elsewhere(labels), PALETTE), draw(image, labels, PALETTE))
+    assert not draw(image.requires_grad_(), labels, PALETTE).requires_grad
+
+
 def test_heat_is_darkest_low_and_brightest_high_and_can_be_fixed():
     values = torch.tensor([[0.0, 1.0], [2.0, 4.0]])
     light = viz.heat(values).sum(0)

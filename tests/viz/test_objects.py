@@ -41,6 +41,14 @@ def test_many_objects_and_none():
     assert torch.equal(viz.objects(image, torch.zeros(9, 12).long()), image)
 
 
+def test_numbers_of_a_deep_png_and_of_another_device(elsewhere):
+    image = torch.rand(3, 9, 12)
+    deep = (300 * NUMBERS).numpy().astype("uint16")
+    assert torch.equal(viz.objects(image, deep), viz.objects(image, 300 * NUMBERS))
+    assert torch.equal(viz.objects(elsewhere(image), elsewhere(NUMBERS)), viz.objects(image, NUMBERS))
+    assert not viz.objects(image.requires_grad_(), NUMBERS).requires_grad
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -33,6 +33,13 @@ def test_labels_get_the_colours_given():
     assert pictures.picture(torch.tensor([[True, False]])).size == (2, 1)
 
 
+def test_labels_may_be_those_of_a_deep_png():
+    labels = np.array([[0, 3, 255]], np.uint16)
+    expected = pixels(pictures.picture(labels.astype(int)))
+    assert np.array_equal(pixels(pictures.picture(labels)), expected)
+    assert np.array_equal(pixels(pictures.picture(torch.from_numpy(labels))), expected)
+
+
 def test_figures_are_drawn_and_closed():
     figure = plt.figure(figsize=(2, 1))
     assert pictures.picture(figure).size == (2 * pictures.FIGURE_DPI, pictures.FIGURE_DPI)

@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from xferlib import widgets
+from xferlib.widgets import live
 
 BLACK, WHITE = torch.zeros(3, 10, 20), torch.ones(3, 10, 20)
 
@@ -40,3 +41,11 @@ def test_sizes_and_labels_are_checked():
         widgets.compare(BLACK, torch.ones(3, 20, 40), alt="Two sizes.")
     with pytest.raises(ValueError, match="3 labels"):
         widgets.compare(BLACK, WHITE, alt="Two.", labels=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("size", "factor"),
+    [((20, 10), 32), ((300, 900), 1), ((320, 640), 2), ((320, 641), 1), ((2, 5000), 1), ((2, 400), 3)],
+)
+def test_pictures_are_enlarged_while_they_fit_in_width_and_twice_that_in_height(size, factor):
+    assert live.page_size(*size) == (factor * size[0], factor * size[1])

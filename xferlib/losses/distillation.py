@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.losses._float16 import wide
 from xferlib.losses.segmentation import cross_entropy
 from xferlib.ops.boxes import check
 
@@ -54,8 +55,8 @@ def soft_target_loss(
         raise ValueError(f"temperature {temperature} is not above 0; 1 leaves the scores alone, 2 to 20 soften them")
     if mask is not None and mask.shape != student_logits[:, 0].shape:
         raise ValueError(f"mask of shape {tuple(mask.shape)} for scores of {tuple(student_logits.shape)}")
-    student = F.log_softmax(student_logits / temperature, 1)
-    teacher = F.log_softmax(teacher_logits.detach() / temperature, 1)
+    student = F.log_softmax(wide(student_logits) / temperature, 1)
+    teacher = F.log_softmax(wide(teacher_logits.detach()) / temperature, 1)
     each = F.kl_div(student, teacher, reduction="none", log_target=True).sum(1)
     counts = torch.ones_like(each) if mask is None else mask.to(each.dtype)
     return temperature**2 * (each * counts).sum() / counts.sum().clamp(min=1)
@@ -170,7 +171,7 @@ def attention_map(features: Tensor) -> Tensor:
     """
     if features.ndim != 4:
         raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, N, H, W), so one picture is [None]")
-    return F.normalize(features.square().sum(1).flatten(1), dim=1).unflatten(1, features.shape[2:])
+    return F.normalize(wide(features).square().sum(1).flatten(1), dim=1).unflatten(1, features.shape[2:])
 
 
 def attention_transfer(student_features: Tensor, teacher_features: Tensor) -> Tensor:

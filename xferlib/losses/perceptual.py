@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from xferlib.losses._float16 import wide
+
 LossNetwork = Callable[[Tensor, tuple[str, ...]], Mapping[str, Tensor]]
 """Called as ``net(images, layers)`` with RGB (B, 3, H, W) in [0, 1]; gives the features of each layer by name."""
 
@@ -22,7 +24,8 @@ def gram(features: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (B, N, N)
-        ``G[i, j]`` is the sum over all places of the product of channels i and j. It grows with the number of places.
+        ``G[i, j]`` is the sum over all places of the product of channels i and j. It grows with the number of places,
+        so it is float32 where the features, or autocast, ask for float16.
 
     Raises
     ------
@@ -36,7 +39,11 @@ def gram(features: Tensor) -> Tensor:
     if features.ndim != 4:
         raise ValueError(f"features of shape {tuple(features.shape)}; expected (B, N, H, W), so one picture is [None]")
     f = features.flatten(2)
-    return f @ f.mT
+    product = f @ f.mT
+    if product.dtype == torch.float16:
+        with torch.autocast(f.device.type, enabled=False):
+            product = f.float() @ f.float().mT
+    return product
 
 
 def mean_gram(features: Tensor) -> Tensor:
@@ -84,7 +91,7 @@ def content_loss(features: Tensor, target: Tensor) -> Tensor:
             f"features of shape {tuple(features.shape)} and content of {tuple(target.shape)} do not match: "
             "the content's features need a picture of the same size"
         )
-    return 0.5 * (features - target).square().sum() / len(features)
+    return 0.5 * wide(features - target).square().sum() / len(features)
 
 
 def style_loss(features: Mapping[str, Tensor], grams: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -153,7 +160,7 @@ def total_variation(images: Tensor) -> Tensor:
     3.2; Mahendran, Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015, section 3, with
     beta = 2.
     """
-    rows, columns = images.diff(dim=-2), images.diff(dim=-1)
+    rows, columns = (wide(images).diff(dim=axis) for axis in (-2, -1))
     return (rows.square().sum() + columns.square().sum()) / len(images)
 
 

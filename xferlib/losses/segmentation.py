@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt, find_objects
 from torch import Tensor
 
+from xferlib.losses._float16 import wide
+
 
 def cross_entropy(
     logits: Tensor,
@@ -53,8 +55,8 @@ def cross_entropy(
     shares = labelled if weights is None else labelled * weights[labels.where(labelled, 0)]
     if pixel_weights is not None:
         each, shares = each * pixel_weights, shares * pixel_weights
-    mass = shares.sum()
-    return each.sum() / mass.where(mass > 0, 1)
+    mass = wide(shares).sum()
+    return wide(each).sum() / mass.where(mass > 0, 1)
 
 
 def soft_iu_loss(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
@@ -94,7 +96,7 @@ def soft_iu_loss(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
     _check(labels, logits.shape[1], ignore)
     labelled = labels != ignore
     true = F.one_hot(labels.where(labelled, 0), logits.shape[1]).movedim(-1, 1) * labelled[:, None]
-    found = logits.softmax(1) * labelled[:, None]
+    found = wide(logits).softmax(1) * labelled[:, None]
     shared, pixels = (found * true).sum((0, 2, 3)), true.sum((0, 2, 3))
     shown = pixels > 0
     ratios = shared / (found.sum((0, 2, 3)) + pixels - shared).where(shown, 1)
@@ -176,11 +178,11 @@ def border_weights(instances: Tensor, w0: float = 10.0, sigma: float = 5.0) -> T
     ----------
     Ronneberger, Fischer, Brox, MICCAI 2015, equation 2, whose values w0 = 10 and sigma = 5 are the defaults.
     """
-    if instances.ndim != 2 or (instances.numel() and instances.min() < 0):
+    cells = instances.numpy(force=True)
+    if cells.ndim != 2 or (cells.size and cells.min() < 0):
         raise ValueError(f"instances of shape {tuple(instances.shape)}; expected (H, W) with numbers from 0 up")
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}; it must be above 0, the paper's is 5")
-    cells = instances.numpy(force=True)
     # Numbered without gaps, 0 staying 0, because find_objects lists every number up to the largest.
     cells = np.unique(np.append(0, cells), return_inverse=True)[1][1:].reshape(cells.shape)
     first, second = _two_distances(cells, reach=int(5 * sigma) + 1)

@@ -57,5 +57,5 @@ def check(**maps: Tensor) -> None:
             raise ValueError(f"{name} of shape {tuple(instances.shape)}; expected (H, W), one image at a time")
         if instances.is_floating_point() or instances.is_complex() or instances.dtype == torch.bool:
             raise ValueError(f"{name} is {instances.dtype}; expected integers, for a mask its components(mask)")
-        if instances.min() < 0:
-            raise ValueError(f"{name} has the number {int(instances.min())}; objects are numbered from 1, 0 is none")
+        if (least := int(instances.long().min())) < 0:
+            raise ValueError(f"{name} has the number {least}; objects are numbered from 1, 0 is none")

@@ -126,6 +126,7 @@ def count(instances: Tensor, least: int = 1) -> int:
         If the map is not (H, W) integers from 0 up.
     """
     check(instances=instances)
+    instances = instances.long()
     return int((instances[instances > 0].unique(return_counts=True)[1] >= least).sum())
 
 
@@ -377,4 +378,4 @@ def pixel_error(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> fl
         for name, cells in (("prediction", prediction), ("truth", truth))
     }
     check(**maps)
-    return ((maps["prediction"] > 0) != (maps["truth"] > 0)).double().mean().item()
+    return ((maps["prediction"].long() > 0) != (maps["truth"].long() > 0)).double().mean().item()

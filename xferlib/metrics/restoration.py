@@ -311,7 +311,7 @@ def checkerboard(images: Tensor, period: int = 2, sigma: float = 3.0) -> Tensor:
     -------
     Tensor, shape (B, H, W)
         Energy of the waves with ``1 / period`` cycles a pixel along rows, along columns, and along both, the mean over
-        channels. A checkerboard of amplitude a and period 2 has a^2.
+        channels. A checkerboard of amplitude a and period 2 has a^2. Float32 for pictures of half precision.
 
     Raises
     ------
@@ -330,6 +330,7 @@ def checkerboard(images: Tensor, period: int = 2, sigma: float = 3.0) -> Tensor:
         raise ValueError(
             f"images of shape {tuple(images.shape)}, period {period}; expected (B, C, H, W) and at least 2"
         )
+    images = images.to(torch.promote_types(images.dtype, torch.float32))  # bfloat16 counts pixels to 256
     height, width = images.shape[-2:]
     angle = 2 * math.pi / period
     down = (angle * torch.arange(height, device=images.device, dtype=images.dtype))[:, None]

@@ -68,13 +68,14 @@ def confusion(prediction: Tensor, target: Tensor, num_classes: int, void: int = 
         If the shapes differ, a tensor is not of integers, or a label lies outside the classes.
     """
     _check_labels(prediction, target, num_classes)
+    prediction, target = prediction.long(), target.long()
     rows = max(num_classes, 256)
     if not (_within(prediction, num_classes) and _within(target, rows)):
         kept = target != void
         prediction, target = prediction[kept], target[kept]
         _check_range("prediction", prediction, num_classes)
         _check_range("target", target, num_classes, void)
-    index = torch.add(prediction.long(), target.long(), alpha=num_classes).flatten()
+    index = torch.add(prediction, target, alpha=num_classes).flatten()
     counts = torch.bincount(index, minlength=rows * num_classes).view(rows, num_classes)
     for label in counts.sum(1).nonzero().flatten().tolist():
         if label >= num_classes and label != void:
@@ -253,7 +254,7 @@ def evaluate(
 
 def _image_f1(prediction: Tensor, target: Tensor, num_classes: int, tolerance: int, void: int) -> float:
     """Average the boundary F1 of one image over its classes."""
-    valid = target != void
+    valid = target.long() != void
     prediction, target = (labels.long().masked_fill(~valid, 0) for labels in (prediction, target))
     _check_range("prediction", prediction, num_classes)
     _check_range("target", target, num_classes, void)

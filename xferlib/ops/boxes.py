@@ -303,10 +303,17 @@ def sample(matches: Tensor, count: int, share: float) -> tuple[Tensor, Tensor]:
     Tensor of int64, shape (Q,)
         Indices of the chosen background, P + Q <= count.
 
+    Raises
+    ------
+    ValueError
+        If the share is not in [0, 1].
+
     Notes
     -----
     The choice comes from PyTorch's global generator.
     """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share {share} of objects is not in [0, 1]; 0.25 leaves three quarters to the background")
     objects, ground = (matches >= 0).nonzero()[:, 0], (matches == -1).nonzero()[:, 0]
     objects = objects[torch.randperm(len(objects), device=objects.device)[: int(count * share)]]
     return objects, ground[torch.randperm(len(ground), device=ground.device)[: count - len(objects)]]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import wide
 from xferlib.ops._lattice import Lattice
 
 SMALL = 4096
@@ -23,7 +24,7 @@ def unary(probabilities: Tensor, least: float = 1e-6) -> Tensor:
     Parameters
     ----------
     probabilities : Tensor, shape (B, L, H, W)
-        Sum to one over the L labels.
+        Sum to one over the L labels, or to within a hundredth of it: those of a net in bfloat16 are brought to one.
     least : float
         Smaller probabilities count as this one, so that every energy is finite.
 
@@ -41,11 +42,13 @@ def unary(probabilities: Tensor, least: float = 1e-6) -> Tensor:
         raise ValueError(f"probabilities of shape {tuple(probabilities.shape)}; expected (B, L, H, W)")
     values = probabilities.detach()
     total = values.sum(1)
-    if not (values.amin() >= 0 and (total - 1).abs().amax() <= 1e-3):
+    off = (total - 1).abs()
+    if not (values.amin() >= 0 and off.amax() <= 1e-2):
         raise ValueError(
             f"probabilities lie from {values.amin():.3g} and sum to {total.amin():.3g} to {total.amax():.3g} over the "
             "labels, not to 1; give logits.softmax(1)"
         )
+    probabilities = probabilities / total.where(off > 1e-3, 1)[:, None]
     return -probabilities.clamp_min(least).log()
 
 
@@ -117,6 +120,7 @@ def mean_field(
     algorithm 1; Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, section 4.
     """
     _check(unary, images, iterations, {"position": position, "colour": colour, "spread": spread})
+    kind, unary = unary.dtype, wide(unary)
     weights = [_weight(name, w, unary) for name, w in (("bilateral", bilateral), ("spatial", spatial))]
     if compatibility is not None and compatibility.shape != (unary.shape[1],) * 2:
         raise ValueError(f"compatibility of shape {tuple(compatibility.shape)} for {unary.shape[1]} labels")
@@ -135,9 +139,9 @@ def mean_field(
             heard = torch.addcmul(silence, own, q, value=-1)
             for weight, kernel in zip(weights, kernels, strict=True):
                 heard = torch.addcmul(heard, weight * kernel.scale, kernel(q))
-            q = (heard if compatibility is None else -flat - heard @ compatibility.T).softmax(1)
+            q = (heard if compatibility is None else -flat - heard @ compatibility.T.to(flat)).softmax(1)
         beliefs.append(q.T.reshape(energy.shape))
-    return torch.stack(beliefs)
+    return torch.stack(beliefs).to(kind)
 
 
 def energy(
@@ -170,7 +174,7 @@ def energy(
     Returns
     -------
     Tensor, shape (B,)
-        Energies; what `mean_field` approximates is the distribution ``exp(-energy)``.
+        Energies; what `mean_field` approximates is the distribution ``exp(-energy)``. Float32 for half precision.
 
     Raises
     ------
@@ -179,6 +183,7 @@ def energy(
     """
     _check(unary, images, 0, {"position": position, "colour": colour, "spread": spread})
     _check_labels(labels, unary)
+    unary = wide(unary)
     one_hot = torch.zeros_like(unary).scatter_(1, labels[:, None], 1.0)
     energies = []
     for own, picked, image in zip(unary, one_hot, images.detach().to(unary.dtype), strict=True):

@@ -26,7 +26,8 @@ def modcrop(images: Tensor, factor: int) -> Tensor:
     ValueError
         If the factor is below 1, or the pictures are smaller than it.
     """
-    height, width = (side // _whole(factor) * factor for side in images.shape[-2:])
+    factor = _whole(factor)
+    height, width = (side // factor * factor for side in images.shape[-2:])
     if not height * width:
         raise ValueError(
             f"pictures of {images.shape[-2]}x{images.shape[-1]} are smaller than the factor {factor}: nothing is left. "
@@ -56,8 +57,8 @@ def downscale(images: Tensor, factor: int) -> Tensor:
     ValueError
         If the factor is below 1 or does not divide a side, or `resize_bicubic` refuses the images.
     """
-    height, width = images.shape[-2:]
-    if height % _whole(factor) or width % factor:
+    factor, (height, width) = _whole(factor), images.shape[-2:]
+    if height % factor or width % factor:
         raise ValueError(
             f"the factor {factor} does not divide {height}x{width}; modcrop(images, {factor}) cuts the rest off"
         )
@@ -85,8 +86,8 @@ def upscale(images: Tensor, factor: int) -> Tensor:
     ValueError
         If the factor is below 1, or `resize_bicubic` refuses the images.
     """
-    height, width = images.shape[-2:]
-    return resize_bicubic(images, (_whole(factor) * height, factor * width))
+    factor, (height, width) = _whole(factor), images.shape[-2:]
+    return resize_bicubic(images, (factor * height, factor * width))
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -107,6 +108,6 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def _whole(factor: int) -> int:
-    if factor < 1 or factor != int(factor):
+    if factor < 1 or factor % 1:
         raise ValueError(f"factor {factor} is not a whole number of at least 1")
-    return factor
+    return int(factor)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from xferlib.ops._halves import wide
 from xferlib.ops.colour import LUMA
 from xferlib.ops.pyramid import collapse, count, expand, gaussian, laplacian, mirrored, reduce
 
@@ -32,7 +33,7 @@ def quality(image: Tensor, contrast: float = 1.0, saturation: float = 1.0, expos
     Returns
     -------
     Tensor, shape (1, H, W) or (B, 1, H, W)
-        The product of the three. With an exponent of 0 a measure does not count.
+        The product of the three. With an exponent of 0 a measure does not count. Float32 for half precision.
 
     Raises
     ------
@@ -49,6 +50,7 @@ def quality(image: Tensor, contrast: float = 1.0, saturation: float = 1.0, expos
             f"exponents {contrast} of contrast, {saturation} of saturation, {exposedness} of exposedness; "
             "each must be at least 0, which leaves its measure out"
         )
+    image = wide(image)
     found = _power(_laplacian(_grey(image)).abs_(), contrast) * _power(_middle(image), exposedness)
     if image.shape[-3] == 3:
         found = found * _power(_deviation(image), saturation)
@@ -71,7 +73,8 @@ def weigh(
     Returns
     -------
     Tensor, shape (N, 1, H, W) or (N, B, 1, H, W)
-        Shares that sum to 1 over the exposures; even ones where no exposure has any quality.
+        Shares that sum to 1 over the exposures; even ones where no exposure has any quality. Float32 for half
+        precision.
 
     Raises
     ------
@@ -124,8 +127,8 @@ def blend(stack: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor], 
             f"{len(weights)} weights of {shapes} for {len(stack)} exposures of {tuple(stack[0].shape)}; "
             "expected one for each exposure, of its height and width"
         )
-    images = [image.reshape(-1, *image.shape[-3:]) for image in stack]
-    shares = [weight.expand(len(images[0]), *weight.shape[-3:]) for weight in weights]
+    images = [wide(image).reshape(-1, *image.shape[-3:]) for image in stack]
+    shares = [wide(weight).expand(len(images[0]), *weight.shape[-3:]) for weight in weights]
     levels, maps = count(images[0].shape[-2:], levels), []
     while levels and images[0][0, 0].numel() > _SMALL:
         coarse = [reduce(image) for image in images]
@@ -135,7 +138,7 @@ def blend(stack: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor], 
         images, shares, levels = coarse, [reduce(share) for share in shares], levels - 1
     rest = zip(laplacian(torch.cat(images), levels), gaussian(torch.cat(shares), levels), strict=True)
     maps += [(detail * share).unflatten(0, (len(stack), -1)).sum(0) for detail, share in rest]
-    return collapse(maps).view(stack[0].shape)
+    return collapse(maps).view(stack[0].shape).to(torch.result_type(stack[0], weights[0]))
 
 
 def _weighted(images: Iterable[Tensor], shares: Sequence[Tensor]) -> Tensor:
@@ -191,7 +194,7 @@ def fuse_exposures(
     ----------
     Mertens, Kautz, Van Reeth, "Exposure Fusion", Pacific Graphics 2007.
     """
-    return blend(stack, weigh(stack, contrast, saturation, exposedness), levels)
+    return blend(stack, weigh(stack, contrast, saturation, exposedness), levels).to(stack[0].dtype)
 
 
 def _power(measure: Tensor, exponent: float) -> Tensor:

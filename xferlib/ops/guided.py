@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import wide
+
 
 def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float = 1e-3) -> Tensor:
     """
@@ -47,6 +49,7 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
         )
     if radius < 1 or not epsilon > 0:
         raise ValueError(f"radius {radius} and epsilon {epsilon}; expected at least 1, and above 0")
+    kind, values, guide = torch.promote_types(values.dtype, guide.dtype), wide(values), wide(guide)
     mean_guide, mean_values = _mean(guide, radius), _mean(values, radius)
     variance = _products(guide, guide, radius) - mean_guide[:, :, None] * mean_guide[:, None]
     covariance = _products(guide, values, radius) - mean_guide[:, :, None] * mean_values[:, None]
@@ -54,7 +57,7 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
     slope = torch.linalg.solve(variance, covariance.movedim((1, 2), (-2, -1))).movedim((-2, -1), (1, 2))
     offset = mean_values - (slope * mean_guide[:, :, None]).sum(1)
     slope = _mean(slope.flatten(1, 2), radius).view_as(slope)
-    return (slope * guide[:, :, None]).sum(1) + _mean(offset, radius)
+    return ((slope * guide[:, :, None]).sum(1) + _mean(offset, radius)).to(kind)
 
 
 def _products(x: Tensor, y: Tensor, radius: int) -> Tensor:

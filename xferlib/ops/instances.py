@@ -53,6 +53,7 @@ class Instances(NamedTuple):
             object disagree about its class.
         """
         _check_map("instance map", numbers)
+        numbers = numbers.long()
         present = numbers.unique()
         present = present[present > 0]
         masks = numbers[None] == present[:, None, None]
@@ -182,5 +183,5 @@ def _check_map(name: str, numbers: Tensor) -> None:
         raise ValueError(f"{name} of shape {tuple(numbers.shape)}; expected (H, W), one picture at a time")
     if numbers.is_floating_point() or numbers.dtype == torch.bool:
         raise ValueError(f"{name} is {numbers.dtype}; expected integers, for a mask its components(mask)")
-    if numbers.numel() and numbers.min() < 0:
-        raise ValueError(f"{name} has the number {int(numbers.min())}; objects are numbered from 1, 0 is none")
+    if numbers.numel() and (least := int(numbers.long().min())) < 0:
+        raise ValueError(f"{name} has the number {least}; objects are numbered from 1, 0 is none")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import wide
+
 
 def depth(size: tuple[int, int]) -> int:
     """
@@ -78,13 +80,13 @@ def reduce(x: Tensor) -> Tensor:
     equation 1, a = 3/8.
     """
     _check(x)
-    x = mirrored(x, 2)
+    kind, x = x.dtype, mirrored(wide(x), 2)
     height, width = x.shape[-2] - 4, x.shape[-1] - 4
     rows = [x[..., k : k + height : 2, :] for k in range(5)]
     x = (rows[0] + rows[4]).add_(rows[2], alpha=6).add_(rows[1], alpha=4).add_(rows[3], alpha=4)
     # Along rows the kernel is 1, 2, 1 by 1, 2, 1: strided reading is slow and so comes last.
     x = (x[..., :-2] + x[..., 2:]).add_(x[..., 1:-1], alpha=2)
-    return (x[..., 0:width:2] + x[..., 2 : width + 2 : 2]).add_(x[..., 1 : width + 1 : 2], alpha=2).div_(256)
+    return (x[..., 0:width:2] + x[..., 2 : width + 2 : 2]).add_(x[..., 1 : width + 1 : 2], alpha=2).div_(256).to(kind)
 
 
 def expand(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -120,7 +122,7 @@ def expand(x: Tensor, size: tuple[int, int]) -> Tensor:
             f"{height}x{width} does not expand to {size[0]}x{size[1]}; "
             f"heights {2 * height - 1} and {2 * height}, widths {2 * width - 1} and {2 * width} are possible"
         )
-    return _doubled(_doubled(x, -1), -2)[..., : size[0], : size[1]]
+    return _doubled(_doubled(wide(x), -1), -2)[..., : size[0], : size[1]].to(x.dtype)
 
 
 def gaussian(x: Tensor, levels: int | None = None) -> list[Tensor]:

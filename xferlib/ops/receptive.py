@@ -24,7 +24,7 @@ def receptive_field(
     at : tuple of int, optional
         Row and column of the output position; by default the middle one, ``(h // 2, w // 2)``.
     images : int
-        How many images of uniform noise the gradient is averaged over: pooling and ReLU pass different
+        How many images of uniform noise the gradient is averaged over, at least 1: pooling and ReLU pass different
         gradients for each.
     seed : int
         Seed of the noise.
@@ -38,7 +38,7 @@ def receptive_field(
     Raises
     ------
     ValueError
-        If the shape is not three positive numbers, or the position is not in the output.
+        If the shape is not three positive numbers, there is no image, or the position is not in the output.
 
     References
     ----------
@@ -47,12 +47,14 @@ def receptive_field(
     """
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape {tuple(shape)} is not (channels, height, width)")
-    noise = torch.rand(images, *shape, generator=torch.Generator().manual_seed(seed))
-    image = noise.to(next(net.parameters(), noise)).requires_grad_()
+    if images < 1:
+        raise ValueError(f"{images} images to average over; 1 is the least, pooling wants several")
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            noise = torch.rand(images, *shape, generator=torch.Generator().manual_seed(seed))
+            image = noise.to(next(net.parameters(), noise)).requires_grad_()
             moved = _at(net(image), at).sum()
             (gradient,) = torch.autograd.grad(moved, image)
     finally:

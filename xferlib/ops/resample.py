@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import wide
+
 
 def bilinear_kernel(size: int) -> Tensor:
     """
@@ -102,10 +104,11 @@ def checkerboard_energy(x: Tensor, stride: int = 2) -> float:
     if not height * width:
         raise ValueError(f"maps of {tuple(x.shape[-2:])} hold no whole period of stride {stride}; 2 is the least")
     x = x[..., :height, :width].double()
+    least = 1e-20 * x.square().mean()
     x = x - x.mean((-2, -1), keepdim=True)
     blocks = x.unflatten(-1, (-1, stride)).unflatten(-3, (-1, stride)).mean((-4, -2))
     whole = x.square().mean()
-    return (blocks.square().mean() / whole).item() if whole > 1e-20 else 0.0
+    return (blocks.square().mean() / whole).item() if whole > least else 0.0
 
 
 def icnr(weight: Tensor, factor: int) -> Tensor:
@@ -172,4 +175,4 @@ def resize_bicubic(images: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"size {size[0]}x{size[1]} holds no pixel; each side must be at least 1")
     if size[1] == 1 < size[0]:  # PyTorch 2.13 gets results one pixel wide wrong
         return resize_bicubic(images.mT, (1, size[0])).mT
-    return F.interpolate(images, tuple(size), mode="bicubic", antialias=True)
+    return F.interpolate(wide(images), tuple(size), mode="bicubic", antialias=True).to(images.dtype)

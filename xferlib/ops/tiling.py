@@ -366,7 +366,7 @@ def _regular(groups: list[list[Span]]) -> int:
 
 def _try(net: Net, array: "dask.array.Array", tile: list[Span], margin: int, then: Net | None) -> tuple[int, Tensor]:
     """Learn scale, channels and type of the result from a blank tile."""
-    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    dtype = torch.from_numpy(np.empty(0, array.dtype.newbyteorder("="))).dtype
     blank = torch.zeros((1, array.shape[0], *(span.stop - span.start for span in tile)), dtype=dtype)
     with torch.inference_mode():
         result = net(blank.to(like(net, blank).device))
@@ -390,7 +390,7 @@ def _block(
         start = parts[place][0].first - depth if place else 0
         axes.append([span.shift(-start) for span in parts[place]])
         origin.append(start)
-    image = torch.from_numpy(np.require(block, requirements="CW"))[None]
+    image = torch.from_numpy(np.require(block, block.dtype.newbyteorder("="), "CW"))[None]
     check_image(image, tuple(origin))
     result = run(net, image, *axes, margin=margin, padding=padding, memory_format=memory_format, then=then)
     return result[0].numpy()

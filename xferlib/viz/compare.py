@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -68,8 +69,8 @@ def grid(
     """
     Lay pictures out in a grid.
 
-    Small images are enlarged by a whole factor without smoothing, so that their pixels can be seen; images
-    too large for their place are reduced.
+    Small images are enlarged by a whole factor without smoothing, so that their pixels can be seen, but to at
+    most twice the width of their place in height; images too large for their place are reduced.
 
     Parameters
     ----------
@@ -183,17 +184,17 @@ class _Sheet:
 
 
 def _fitted(image: Any, palette: ArrayLike | None, place: int) -> Image.Image:
-    """Enlarge a picture by a whole factor to about the place it has, or reduce it to that."""
+    """Enlarge a picture by a whole factor to about the place it has, at most twice as high, or reduce it to that."""
     picture = pictures.picture(image, palette)
     if picture.width > place:
         size = (place, max(1, round(picture.height * place / picture.width)))
         smooth = Image.Resampling.NEAREST if pictures.is_labels(image) else Image.Resampling.LANCZOS
         return picture.resize(size, smooth)
-    factor = max(1, round(place / picture.width))
+    factor = max(1, min(round(place / picture.width), 2 * place // picture.height))
     return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
 
 
 def _present(images: Sequence[Any], names: Sequence[str], palette: ArrayLike) -> list[tuple[str, np.ndarray]]:
-    maps = [np.asarray(image) for image in images if pictures.is_labels(image)]
+    maps = [torch.as_tensor(image).cpu().numpy() for image in images if pictures.is_labels(image)]
     found = np.unique(np.concatenate([labels.ravel() for labels in maps])) if maps else range(len(names))
     return [(names[int(i)], np.asarray(palette)[int(i)]) for i in found if i < len(names)]

@@ -99,7 +99,7 @@ def overlay(image: Tensor, labels: Tensor | NDArray, palette: ArrayLike, alpha: 
     ValueError
         If image and labels differ in size, or ``alpha`` is outside [0, 1].
     """
-    labels = _same_size(image, labels)
+    image, labels = _same_size(image, labels)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha {alpha} is outside [0, 1]")
     weight = alpha * (labels != VOID)
@@ -131,7 +131,7 @@ def contours(image: Tensor, labels: Tensor | NDArray, palette: ArrayLike, width:
     ValueError
         If image and labels differ in size, or the width is less than 1.
     """
-    labels = _same_size(image, labels)
+    image, labels = _same_size(image, labels)
     if width < 1:
         raise ValueError(f"line width {width} is less than 1 pixel")
     window = {"kernel_size": 2 * width + 1, "stride": 1, "padding": width}
@@ -222,13 +222,13 @@ def _label_map(labels: Tensor | NDArray) -> Tensor:
     return labels.long()
 
 
-def _same_size(image: Tensor, labels: Tensor | NDArray) -> Tensor:
+def _same_size(image: Tensor, labels: Tensor | NDArray) -> tuple[Tensor, Tensor]:
     labels = _label_map(labels)
     if image.ndim != 3 or image.shape[1:] != labels.shape:
         raise ValueError(
             f"image of shape {tuple(image.shape)} with labels {tuple(labels.shape)}; give (3, H, W) with (H, W)"
         )
-    return labels
+    return image.detach().cpu(), labels
 
 
 def _hatching(height: int, width: int, period: int = 6) -> Tensor:

@@ -36,15 +36,16 @@ def objects(image: Tensor, numbers: Tensor | NDArray, alpha: float = 0.5, zoom: 
         If the map is not (H, W) integers from 0 up of the picture's size, ``alpha`` is outside [0, 1], or ``zoom``
         below 1.
     """
-    numbers = torch.as_tensor(numbers).detach().cpu()
+    image, numbers = image.detach().cpu(), torch.as_tensor(numbers).detach().cpu()
     if image.ndim != 3 or image.shape[1:] != numbers.shape or numbers.is_floating_point():
         shapes = f"image {tuple(image.shape)} and map {tuple(numbers.shape)} of {numbers.dtype}"
         raise ValueError(f"{shapes}; give (3, H, W) with (H, W) integers")
+    numbers = numbers.long()
     if numbers.numel() and numbers.min() < 0:
         raise ValueError(f"object {int(numbers.min())}; objects are numbered from 1, 0 is none")
     if not 0 <= alpha <= 1 or zoom < 1:
         raise ValueError(f"alpha {alpha} is outside [0, 1], or zoom {zoom} below 1")
-    image, numbers = (part.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2) for part in (image, numbers.long()))
+    image, numbers = (part.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2) for part in (image, numbers))
     painted = _colours(int(numbers.max()) if numbers.numel() else 0)[numbers].permute(2, 0, 1)
     inside = numbers > 0
     near = F.pad(numbers[None].double(), (1,) * 4, mode="replicate")

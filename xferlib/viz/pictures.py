@@ -129,7 +129,7 @@ def encode(image: Image.Image, quality: int = 88, dense: bool = False) -> File:
 
 
 def _enough(labels: Tensor | np.ndarray) -> np.ndarray:
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels).long()
     known = labels[labels != masks.VOID]
     return masks.palette(int(known.max()) + 1 if known.numel() else 1)
 

@@ -87,12 +87,12 @@ def page_size(width: int, height: int, most: int = 640) -> tuple[int, int]:
     width, height : int
         Size of the picture in pixels.
     most : int
-        Width that is not passed by enlarging, in CSS pixels.
+        Width, and half the height, that are not passed by enlarging, in CSS pixels.
 
     Returns
     -------
     tuple of int
         Width and height in CSS pixels.
     """
-    factor = max(1, most // width)
+    factor = max(1, min(most // width, 2 * most // height))
     return factor * width, factor * height
