@@ -1,5 +1,6 @@
 """The committed notebooks as files: executed, in order, small, described. Needs no kernel."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from xferlib.train import recipes
 MAX_BYTES = 2 * 2**20
 MAX_LINES = 25
 MEDIAN_LINES = 6
+SECONDS, SECONDS_IN_ALL = 60, 480
 PICTURES = {"image/png", "image/jpeg", "image/svg+xml"}
 
 PATHS = sorted(notebooks.CHAPTERS.glob("*.ipynb"))
@@ -42,6 +44,13 @@ def test_small(path):
 
 def test_executed_from_top_to_bottom(cells):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+def test_quick():
+    took = {path.stem: re.findall(r"This chapter took ≈(\d+) s\.", path.read_text("utf-8")) for path in PATHS}
+    assert all(len(seconds) == 1 for seconds in took.values()), took
+    times = {name: int(seconds) for name, (seconds,) in took.items()}
+    assert max(times.values()) <= SECONDS and sum(times.values()) <= SECONDS_IN_ALL, times
 
 
 def test_no_errors_and_nothing_on_stderr(cells):
