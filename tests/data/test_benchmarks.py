@@ -170,7 +170,7 @@ def test_image_folder_in_a_hidden_place(tmp_path):
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_image_folder_without_pictures(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=rf"{name}: no folder with pictures in it \(\.bmp, "):
+    with pytest.raises(FileNotFoundError, match=rf"{name}: no folder with pictures in it \(\.avif, \.bmp, "):
         ImageFolder(tmp_path / name)
 
 
