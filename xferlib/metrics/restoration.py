@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import wide
 from xferlib.ops.colour import to_light, to_ycbcr
 from xferlib.ops.degrade import to_bytes
 
@@ -330,7 +331,7 @@ def checkerboard(images: Tensor, period: int = 2, sigma: float = 3.0) -> Tensor:
         raise ValueError(
             f"images of shape {tuple(images.shape)}, period {period}; expected (B, C, H, W) and at least 2"
         )
-    images = images.to(torch.promote_types(images.dtype, torch.float32))  # bfloat16 counts pixels to 256
+    images = wide(images)  # bfloat16 counts pixels to 256
     height, width = images.shape[-2:]
     angle = 2 * math.pi / period
     down = (angle * torch.arange(height, device=images.device, dtype=images.dtype))[:, None]

@@ -14,7 +14,7 @@ class Log:
     Write what each step did, as ``on_step`` of `xferlib.train.fit`.
 
     The columns are step, seconds, lr, loss, and the terms of the loss where it has several. A run that goes on from a
-    checkpoint keeps the lines up to it and replaces those after. Lines of another run, which ended sooner, go.
+    checkpoint keeps the lines up to it and replaces those after.
 
     Parameters
     ----------
@@ -50,8 +50,6 @@ class Log:
     def _opened(self, columns: list[str], step: int) -> TextIO:
         """Open the file with the lines of earlier steps in it."""
         kept = [line for line in read(self.path) if int(line["step"]) < step] if step > 1 else []
-        if kept and int(kept[-1]["step"]) != step - 1:
-            kept = []
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
         writer.writeheader()
