@@ -25,6 +25,12 @@ DATA = """async element => {
   await new Promise(resolve => (reader.onload = resolve));
   return [outcome, reader.result.split(",")[1]];
 }"""
+SHOWN = """element => {
+  const from = element.querySelector(".xd-before");
+  const pen = new OffscreenCanvas(from.width, from.height).getContext("2d");
+  pen.drawImage(from, 0, 0);
+  return [...pen.getImageData(0, 0, from.width, from.height).data].filter((_, k) => k % 4 === 0);
+}"""
 CARRIED = """(element, [kind, coded]) => {
   const bytes = Uint8Array.from(atob(coded), (letter) => letter.charCodeAt(0));
   const carried = new DataTransfer();
@@ -105,7 +111,7 @@ def in_python(net: str, pixels: np.ndarray) -> np.ndarray:
     """What the library makes of the same picture."""
     row = zoo.row(net)
     styles = {row.classes[0]: 1.0} if row.task == "style" and len(row.classes) > 1 else None
-    result = zoo.apply(net, pixels, styles=styles, views=1)
+    result = zoo.apply(net, pixels, styles=styles, views=1, full_size=True)
     return result.numpy() if result.ndim == 2 else (result.permute(1, 2, 0) * 255).round().numpy()
 
 
@@ -172,6 +178,32 @@ def test_a_picture_too_large_for_labels_is_reduced_with_notice(playground):
     assert "800" in playground.status and str(outcome["input"]["width"]) in playground.status
 
 
+def test_a_net_that_python_shows_several_sizes_gets_one_here(playground):
+    pixels = photograph(300, 400)
+    playground.choose("enet-camvid").give(png(pixels))
+    outcome, made = playground.outcome()
+    assert outcome["input"] == {"width": 400, "height": 300}
+    agree("enet-camvid", made, pixels)
+
+
+def test_a_fine_pattern_is_averaged_in_any_browser(visit):
+    """Where drawing leaves pixels out, the stripes of one pixel become broad ones."""
+    seen = visit()
+    rough = "Object.defineProperty(OffscreenCanvasRenderingContext2D.prototype, 'imageSmoothingQuality', {set() {}});\n"
+
+    def roughen(route):
+        reply = route.fetch()
+        route.fulfill(response=reply, body=rough + reply.text())
+
+    seen.context.route("**/worker.*.mjs", roughen)
+    panel = Panel(seen.open("playground")).start().choose("fcn8s-streets")
+    stripes = np.zeros((1200, 1600, 3), np.uint8)
+    stripes[:, ::2] = 255
+    panel.give(png(stripes))
+    shown = panel.handle.evaluate(SHOWN)
+    assert np.ptp(shown) < 10 and np.mean(shown) == pytest.approx(127.5, abs=2)
+
+
 def test_half_a_strength_is_half_of_the_way(playground):
     pixels = photograph(96, 128)
     playground.choose("style-stained-glass").give(png(pixels))
@@ -223,6 +255,7 @@ def test_saving_gives_what_is_shown(playground):
         ({"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear reader"}, "no picture"),
         ({"name": "empty.jpg", "mimeType": "image/jpeg", "buffer": b""}, "no picture"),
         ({"name": "cut.png", "mimeType": "image/png", "buffer": png(photograph(64, 64))["buffer"][:60]}, "no picture"),
+        ({"name": "large.png", "mimeType": "image/png", "buffer": bytes(5_100_000)}, "too many pixels"),
         (png(photograph(8, 100), "small.png"), "too small"),
         (png(photograph(33, 90_000 // 33), "long.png"), "too long and narrow"),
     ],
@@ -367,6 +400,53 @@ def test_a_run_can_be_cancelled(visit):
     assert panel.outcome()[0] == before, "what was there before is there still"
     panel.give(png(photograph(40, 50)))
     assert panel.outcome()[0]["input"] == {"width": 50, "height": 40}
+
+
+def test_a_cancelled_choice_of_a_style_leaves_the_one_that_is_shown(playground):
+    playground.choose("styles").give(png(photograph(64, 80)))
+    select, slider = (playground.element.locator(each) for each in (".xd-style", ".xd-strength"))
+    assert (select.evaluate("select => select.selectedIndex"), slider.input_value()) == (0, "100")
+    playground.handle.evaluate(
+        """element => {
+          const select = element.querySelector(".xd-style"), slider = element.querySelector(".xd-strength");
+          [select.selectedIndex, slider.value] = [3, 20];
+          select.dispatchEvent(new Event("change", { bubbles: true }));
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+          element.querySelector(".xd-cancel").click(); }"""
+    )
+    assert playground.finish().state == "done"
+    assert (select.evaluate("select => select.selectedIndex"), slider.input_value()) == (0, "100")
+    assert slider.get_attribute("aria-valuetext") == "100 %"
+
+
+def test_a_net_that_is_gone_asks_for_the_page_to_be_reloaded(visit):
+    seen = visit()
+    panel = Panel(seen.open("playground")).start()
+    seen.context.route("**/espcn-x4*.onnx", lambda route: route.fulfill(status=404))
+    panel.choose("espcn-x4")
+    assert panel.state == "error" and "Reload the page" in panel.status
+    assert panel.element.locator(".xd-net").input_value() == "styles" == panel.outcome()[0]["net"]
+
+
+def test_a_result_that_could_not_be_saved_is_asked_for_again(visit):
+    seen = visit()
+    seen.page.add_init_script(
+        """const post = Worker.prototype.postMessage;
+        Worker.prototype.postMessage = function (message, transfer) {
+          if (message.kind !== "save" || globalThis.saves) return post.call(this, message, transfer);
+          globalThis.saves = 1;
+          throw new Error("no memory");
+        };"""
+    )
+    panel = Panel(seen.open("chapters/enhancement")).start()
+    save = panel.element.locator(".xd-save")
+    for words in ("refused", "Run the net again"):
+        save.click()
+        said = "([element, words]) => element.querySelector('[role=status]').innerText.includes(words)"
+        panel.page.wait_for_function(said, arg=[panel.handle, words])
+    panel.give(png(photograph(40, 50)))
+    with panel.page.expect_download():
+        save.click()
 
 
 def test_a_cancelled_choice_of_a_net_leaves_the_one_that_is_shown(playground):
@@ -536,7 +616,55 @@ def test_what_a_panel_says_stands_out(browser, address, contrast, scheme):
     context.close()
 
 
+@pytest.mark.parametrize("part", ["xfer-demo .xd-pair", ".xf-pair"])
+def test_a_finger_that_scrolls_leaves_the_divider_and_one_that_taps_moves_it(browser, address, part):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{address}chapters/super_resolution.html")
+    if "demo" in part:
+        Panel(page).start()
+    pair = page.locator(part).first
+    pair.evaluate("pair => pair.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    value = pair.locator("input[type=range]").input_value
+    before, box, top = value(), pair.bounding_box(), page.evaluate("scrollY")
+    x, y = box["x"] + 0.9 * box["width"], box["y"] + 0.6 * box["height"]
+    session = context.new_cdp_session(page)
+    for kind, points in (
+        ("touchStart", [{"x": x, "y": y}]),
+        *(("touchMove", [{"x": x, "y": y - 10 * k}]) for k in range(1, 16)),
+        ("touchEnd", []),
+    ):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function("top => scrollY > top + 50", arg=top)
+    assert value() == before
+    pair.tap(position={"x": 0.9 * box["width"], "y": 0.5 * box["height"]})
+    assert abs(float(value()) - 90) < 3
+    context.close()
+
+
 # The camera
+
+
+def test_a_camera_that_is_refused_ends_what_runs(visit):
+    seen = visit()
+    seen.page.add_init_script(
+        """const wait = () => new Promise((resolve) => setTimeout(resolve, 100));
+        navigator.mediaDevices.getUserMedia = async () => {
+          await wait();
+          throw new DOMException("", "NotAllowedError"); };"""
+    )
+    panel = Panel(seen.open("playground")).start().choose("sr-x2")
+    panel.give(png(photograph(40, 50)))
+    before, _ = panel.outcome()
+    panel.element.locator("input[type=file]").set_input_files(png(photograph(700, 900)))
+    panel.page.wait_for_function("element => element.dataset.state === 'running'", arg=panel.handle)
+    panel.element.locator(".xd-camera").click()
+    assert panel.finish().state == "done" and "camera was refused" in panel.status
+    panel.page.wait_for_timeout(500)
+    assert panel.outcome()[0] == before and "camera was refused" in panel.status
+    panel.element.locator(".xd-camera").click()
+    panel.page.wait_for_function("element => element.dataset.state === 'error'", arg=panel.handle)
+    assert "camera was refused" in panel.status
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@
     }
   }
 
+  const sentence = (/** @type {any} */ error) =>
+    error instanceof Plain ? error.message : CAMERA[error?.name] ?? `The demo failed (${error}). Try again.`;
+
   // The worker that all demos of a page share, and its jobs: the first is being done.
   /** @type {Worker | null} */
   let worker = null;
@@ -49,7 +52,7 @@
   function hire() {
     const name = `xfer-demo-${Date.now()}-${++count}`;
     const hired = new Worker(BASE + code, { type: "module", name });
-    let text = `The demo ${OFFLINE}`;
+    let text = `The demo ${OFFLINE} If that does not help, reload the page.`;
     const lost = () => {
       if (worker === hired) finish({ id: jobs[0]?.id ?? 0, error: { text, again: true, fatal: true } });
     };
@@ -148,7 +151,7 @@
   const control = (/** @type {string} */ name, /** @type {string} */ input) =>
     `<label class="xd-control" hidden><span>${name}</span>${input}</label>`;
   const slider = (/** @type {string} */ name, /** @type {number} */ value) =>
-    `<input type="range" class="${name}" min="0" max="100" value="${value}"><span></span>`;
+    `<input type="range" class="${name}" min="0" max="100" value="${value}"><span aria-hidden="true"></span>`;
   const PARTS = `
     <div class="xd-head"><p class="xd-title"></p><p class="xd-about"></p></div>
     <div class="xd-stage" role="group" tabindex="-1">
@@ -201,8 +204,10 @@
     #picture = null;
     /** The picture shown. @type {Picture | null} */
     #shown = null;
+    #set = { style: 0, strength: "100" }; // the controls that it was made with
     /** That picture and its result, in all their pixels. @type {ImageBitmap[]} */
     #made = [];
+    #saving = false;
     /** @type {ReturnType<typeof submit> | null} */
     #job = null;
     /** @type {Promise<void> | null} */
@@ -282,16 +287,13 @@
       on("again", "click", () => (focus(), this.#update()));
       on("cancel", "click", () => (focus(), this.#cancel("Stopped.")));
       on("camera", "click", () => (this.#stream ? this.#cancel("The camera is off.") : this.#film()));
-      on("magnify", "click", () => this.#magnify(!this.#large));
+      on("magnify", "click", () => this.#magnify(!this.#large, true));
       on("save", "click", () => this.#save());
       on("net", "change", (select) => (this.#choose(select.value), this.#adjust()));
       on("style", "change", () => this.#adjust());
       on("strength", "input", () => this.#adjust());
       on("opacity", "input", () => this.#level());
-      on("input", "change", (input) => {
-        this.take(input.files[0]);
-        input.value = "";
-      });
+      on("input", "change", (input) => (this.take(input.files[0]), (input.value = "")));
       this.onpointerdown = () => (latest = this);
       this.addEventListener("keydown", (event) => {
         if (["ArrowLeft", "ArrowRight"].includes(event.key)) event.stopPropagation(); // the book turns pages by them
@@ -301,16 +303,10 @@
         event.preventDefault();
         this.toggleAttribute("data-over", on);
       };
-      this.ondragover = (event) => {
-        if (event.dataTransfer?.types.includes("Files")) over(event, true);
-      };
-      this.ondragleave = (event) => {
-        if (!this.contains(/** @type {Node | null} */ (event.relatedTarget))) over(event, false);
-      };
-      this.ondrop = (event) => {
-        over(event, false);
-        this.take(event.dataTransfer?.files[0]);
-      };
+      this.ondragover = (event) => void (event.dataTransfer?.types.includes("Files") && over(event, true));
+      const inside = (/** @type {EventTarget | null} */ target) => target instanceof Node && this.contains(target);
+      this.ondragleave = (event) => void (inside(event.relatedTarget) || over(event, false));
+      this.ondrop = (event) => (over(event, false), this.take(event.dataTransfer?.files[0]));
     }
 
     /** The divider: keyboard and screen reader have a range input; a pointer sets it too. Magnified, it also pans. */
@@ -331,14 +327,21 @@
         height = within((100 * (event.clientY - box.top)) / box.height);
         show();
       };
+      let from = /** @type {PointerEvent | null} */ (null); // where a finger came down that may be about to scroll
       pair.onpointerdown = (event) => {
         if (event.button !== 0) return;
         event.preventDefault();
         pair.setPointerCapture(event.pointerId);
         input.focus({ preventScroll: true });
-        follow(event);
+        from = event.pointerType === "touch" && !pair.classList.contains("xd-free") ? event : null;
+        if (!from) follow(event);
       };
-      pair.onpointermove = (event) => pair.hasPointerCapture(event.pointerId) && follow(event);
+      pair.onpointermove = (event) => {
+        if (from && Math.abs(event.clientX - from.clientX) <= Math.abs(event.clientY - from.clientY)) return;
+        from = null;
+        if (pair.hasPointerCapture(event.pointerId)) follow(event);
+      };
+      pair.onpointerup = follow;
       input.oninput = show;
       input.onkeydown = (event) => {
         const step = { ArrowUp: -5, ArrowDown: 5 }[event.key];
@@ -349,13 +352,14 @@
       };
     }
 
-    /** @param {boolean} large */
-    #magnify(large) {
+    /** @param {boolean} large @param {boolean} [asked] */
+    #magnify(large, asked = false) {
       this.#large = large;
       const pair = this.#html("pair");
       const natural = this.#part("after", HTMLCanvasElement).width / devicePixelRatio / (pair.clientWidth || 1);
       pair.style.setProperty("--zoom", String(large ? Math.max(2, natural) : 1));
       pair.classList.toggle("xd-large", large);
+      if (asked) pair.classList.toggle("xd-free", large); // a finger pans it also up and down
       this.#html("magnify").setAttribute("aria-pressed", String(large));
       this.#input("split").dispatchEvent(new Event("input"));
     }
@@ -376,6 +380,7 @@
     #update() {
       this.#more = true;
       this.#enter(this.#shown ? "running" : "loading");
+      this.#bar("Starting");
       this.#job?.stop();
       this.#loop ??= (async () => {
         while (this.#more) {
@@ -397,9 +402,11 @@
         if (!this.#catalogue) this.#unfold(catalogue);
         const picture = (this.#picture ??= this.#sample(this.getAttribute("sample") ?? ""));
         const heed = (/** @type {Progress} */ progress) => turn === this.#turn && this.#progress(progress);
+        const set = { style: this.#select("style").selectedIndex, strength: this.#input("strength").value };
         this.#job = submit(this.#task(catalogue, picture), heed);
         const { result } = await this.#job.reply;
-        if (result && turn === this.#turn) this.#show(result, picture);
+        const stale = this.#more && (result?.name !== this.#name || picture !== this.#picture);
+        if (result && turn === this.#turn && !stale) this.#show(result, picture, set);
         else if (result) for (const bitmap of [result.before, result.after, ...result.shown]) bitmap.close();
       } catch (error) {
         if (turn === this.#turn) this.#fail(error);
@@ -478,11 +485,14 @@
       }
     }
 
-    /** Take up the net of what is shown again. */
+    /** Take up the net and the controls of what is shown again. */
     #revert() {
-      if (!this.outcome || this.outcome.net === this.#name) return;
-      this.#choose(String(this.outcome.net));
+      if (!this.outcome) return;
+      if (this.outcome.net !== this.#name) this.#choose(String(this.outcome.net));
       this.#magnify(this.#large);
+      this.#select("style").selectedIndex = this.#set.style;
+      this.#input("strength").value = this.#set.strength;
+      this.#level();
     }
 
     /** A control was moved. A live camera heeds it with its next picture. */
@@ -493,8 +503,10 @@
 
     #level() {
       for (const name of ["strength", "opacity"]) {
-        const { value, nextElementSibling: output } = this.#input(name);
-        if (output) output.textContent = `${value} %`;
+        const input = this.#input(name);
+        const text = `${input.value} %`;
+        input.setAttribute("aria-valuetext", text);
+        if (input.nextElementSibling) input.nextElementSibling.textContent = text;
       }
       this.#html("after").style.opacity = String(this.#opacity());
     }
@@ -506,18 +518,25 @@
       const loading = stage === "load";
       this.#enter(loading ? "loading" : "running");
       if (loading && done === 0) this.#say(`Loading ${this.#net.title} …`);
-      const bar = this.#part("progress", HTMLProgressElement);
-      if (total > 1 && done < total) bar.value = done / total;
-      else bar.removeAttribute("value");
       const loads = done < total ? `Loading: ${megabytes(done)} of ${megabytes(total)} MB` : "Starting";
-      this.#write("doing", loading ? loads : total > 1 ? `Running: tile ${done + 1} of ${total}` : "Running");
+      const runs = total > 1 ? `Running: tile ${done + 1} of ${total}` : "Running";
+      this.#bar(loading ? loads : runs, total > 1 && done < total ? done / total : undefined);
     }
 
-    /** @param {Result} result @param {Picture} picture */
-    #show(result, picture) {
+    /** @param {string} doing @param {number} [share] */
+    #bar(doing, share) {
+      const bar = this.#part("progress", HTMLProgressElement);
+      if (share === undefined) bar.removeAttribute("value");
+      else bar.value = share;
+      this.#write("doing", doing);
+    }
+
+    /** @param {Result} result @param {Picture} picture @param {{style: number, strength: string}} set */
+    #show(result, picture, set) {
       const { name, net, before, after, shown, counts, original, tiles, ...outcome } = result;
       const { width, height, input, milliseconds, threads, data } = outcome;
       this.outcome = { net: name, ...outcome };
+      this.#set = set;
       if (this.#shown !== picture) this.#shown?.bitmap?.close();
       this.#shown = picture;
       for (const old of this.#made) old.close();
@@ -597,7 +616,8 @@
           await this.#update();
         }
       } catch (error) {
-        if (turn === this.#turn) this.#fail(error);
+        if (turn !== this.#turn) return;
+        this.#loop ? this.#cancel(sentence(error)) : this.#fail(error); // a run that went on is not wanted any more
       }
     }
 
@@ -613,7 +633,7 @@
       if (!this.#stream && !this.#loop) return;
       this.#turn++;
       this.#more = false;
-      if (!this.#stream || !this.#shown?.bitmap) this.#job?.drop(); // a picture of the camera is soon done
+      if (!this.#stream || !this.#shown?.bitmap || this.dataset.state === "loading") this.#job?.drop(); // else soon done
       this.#release();
       this.#picture = this.#shown ?? this.#picture;
       this.#revert();
@@ -624,8 +644,6 @@
     /** @param {unknown} error */
     #fail(error) {
       if (!error) return; // stopped, for a newer wish
-      const name = error instanceof Error ? error.name : "";
-      const text = error instanceof Plain ? error.message : CAMERA[name] ?? `The demo failed (${error}). Try again.`;
       const again = error instanceof Plain && error.again;
       this.#release();
       if (!again && !this.#more) {
@@ -633,12 +651,14 @@
         this.#revert();
       }
       this.#enter("error", again && this.#catalogue !== null);
-      this.#say(text);
+      this.#say(sentence(error));
     }
 
     async #save() {
       const made = this.#made;
-      if (!made.length) return; // being saved
+      if (this.#saving) return;
+      if (!made.length) return this.#say("The result was lost. Run the net again, then save.");
+      this.#saving = true;
       this.#made = [];
       const file = `${this.#shown?.name.replace(/\.\w+$/, "")}-${this.outcome?.net}.png`;
       try {
@@ -653,13 +673,13 @@
         setTimeout(() => URL.revokeObjectURL(link.href), 60000);
         if (!this.#stream) this.#say(`Saved as ${file}.`);
       } catch (error) {
-        this.#fail(error);
+        if (error) this.#say(sentence(error));
       }
+      this.#saving = false;
     }
 
     static hide() {
-      if (!document.hidden) return;
-      for (const demo of document.querySelectorAll("xfer-demo")) {
+      for (const demo of document.hidden ? document.querySelectorAll("xfer-demo") : []) {
         if (demo instanceof Demo && demo.#stream) demo.#cancel("The camera went off when the page was hidden.");
       }
     }

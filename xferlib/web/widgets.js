@@ -58,16 +58,21 @@
       show();
     }
 
+    let from = null; // where a finger came down that may be about to scroll
     pair.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       pair.setPointerCapture(event.pointerId);
       input.focus({ preventScroll: true });
-      follow(event);
+      from = event.pointerType === "touch" ? event : null;
+      if (!from) follow(event);
     });
     pair.addEventListener("pointermove", (event) => {
+      if (from && Math.abs(event.clientX - from.clientX) <= Math.abs(event.clientY - from.clientY)) return;
+      from = null;
       if (pair.hasPointerCapture(event.pointerId)) follow(event);
     });
+    pair.addEventListener("pointerup", follow);
     input.addEventListener("input", show);
     input.hidden = false;
     figure.classList.add("xf-on");

@@ -32,9 +32,10 @@
 
 const KEPT = 2; // sessions; an older net is fetched again, from the browser's cache
 const INPUT = 12e6; // pixels
-const OUTPUT = 24e6;
+const OUTPUT = 16e6; // some phones have no canvas of more than 16.7 million
 const SHOWN = 5e6;
 const LONGEST = 16000; // side of a result: above it browsers have no canvas
+const MANY = 5e6; // bytes of a file that may have too many pixels for a browser
 const LEAST = 32; // side of a picture, as xferlib.web.export has it
 
 /** An error told to the reader in a plain sentence. */
@@ -64,6 +65,10 @@ async function download(url, what, got) {
   const reply = await fetch(url).catch(() => {
     throw missing(what, OFFLINE);
   });
+  if (reply.status === 404) {
+    const why = "the book has changed since this page was opened. Reload the page.";
+    throw new Plain(`${what} is gone: ${why}`, { fatal: !ort });
+  }
   if (!reply.ok) throw missing(what, `: the site answered ${reply.status}.`);
   const parts = [];
   try {
@@ -136,8 +141,9 @@ async function decode(picture) {
   const blob = picture.blob ?? (await download(picture.url ?? "", "The picture"));
   const options = /** @type {const} */ ({ colorSpaceConversion: "none", premultiplyAlpha: "none" });
   return createImageBitmap(blob, options).catch(() => {
-    const way = "Save it as PNG or JPEG, or choose another one.";
-    throw new Plain(`“${picture.name}” is no picture that this browser can read. ${way}`);
+    const many = blob.size > MANY ? ", or has too many pixels" : "";
+    const way = `Save it as PNG or JPEG${many && ", smaller"}, or choose another one.`;
+    throw new Plain(`“${picture.name}” is no picture that this browser can read${many}. ${way}`);
   });
 }
 
@@ -156,16 +162,26 @@ async function read(picture, net) {
     const few = `is too small for a net, which takes ${LEAST} or more on each side.`;
     throw new Plain(`The picture of ${size} pixels ${Math.min(original.width, original.height) < LEAST ? few : thin}`);
   }
-  const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  if (!pen) throw new Plain("This browser could not make room for the picture. Try a smaller one.");
-  pen.fillStyle = "#fff";
-  pen.fillRect(0, 0, width, height);
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, 0, 0, width, height);
+  const read = { key, image: drawn(bitmap, width, height), original };
   bitmap.close();
-  const read = { key, image: pen.getImageData(0, 0, width, height), original };
   if (key) held = read;
   return read;
+}
+
+/**
+ * Draw a picture at another size, on white. It is halved as often as that goes: not every browser averages over more.
+ * @param {ImageBitmap | OffscreenCanvas} picture @param {number} width @param {number} height @returns {ImageData}
+ */
+function drawn(picture, width, height) {
+  const [wide, high] = [Math.max(width, Math.ceil(picture.width / 2)), Math.max(height, Math.ceil(picture.height / 2))];
+  const canvas = new OffscreenCanvas(wide, high);
+  const pen = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
+  if (!pen) throw new Plain("This browser could not make room for the picture. Try a smaller one.");
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, wide, high);
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(picture, 0, 0, wide, high);
+  return wide > width || high > height ? drawn(canvas, width, height) : pen.getImageData(0, 0, width, height);
 }
 
 /**
