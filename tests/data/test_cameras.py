@@ -139,3 +139,8 @@ def test_a_jpeg_file_keeps_light_and_shares_colour_among_four_pixels():
     grey = torch.zeros(1, 32, 32)
     grey[:, :, ::2] = 0.6
     assert (cameras.jpeg(grey, 95) - grey).abs().max() < 0.05
+
+
+def test_no_pixel_is_lost_where_the_factor_has_no_exact_inverse():
+    aliased = cameras.BICUBIC + cameras.ALIASED / 2
+    assert cameras._reduced(torch.rand(1, 3, 49, 98), 49, aliased, Generator()).shape == (1, 3, 1, 2)

@@ -150,3 +150,8 @@ def test_beyond_the_edge_it_is_mirrored():
 def test_bad_parameters(grid, sigma):
     with pytest.raises(ValueError, match=f"grid {grid} and sigma {sigma}; expected"):
         elastic(torch.rand(1, 20, 20), torch.zeros(20, 20).long(), rng(), grid=grid, sigma=sigma)
+
+
+def test_no_number_is_no_deviation():
+    with pytest.raises(ValueError, match="sigma nan"):
+        elastic(torch.rand(3, 8, 8), torch.zeros(8, 8).long(), torch.Generator(), sigma=float("nan"))

@@ -129,3 +129,11 @@ def test_a_seed_repeats_the_noise_and_each_exposure_has_its_own():
 def test_bad_input_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_what_is_wrong_with_a_picture_is_named():
+    with pytest.raises(ValueError, match=r"values from 0 to 2 leaves \[0, 1\]"):
+        expose(torch.tensor([0.0, 2.0]).expand(3, 2, 2), 0.0, None)
+    with pytest.raises(ValueError, match="uint8") as refused:
+        expose(torch.zeros(3, 4, 4, dtype=torch.uint8), 0.0, None)
+    assert "alpha" not in str(refused.value)

@@ -94,3 +94,9 @@ def test_errors_say_what_is_wrong():
         faces.darken(faces.load(range(1))[0], seeded())
     with pytest.raises(ValueError, match=r"gain from 0\.5 to 0\.1"):
         faces.darken(faces.load(range(1)), seeded(), gain=(0.5, 0.1))
+
+
+def test_faces_of_any_floats_and_none_at_all_are_moved():
+    found = faces.jitter(torch.rand(2, 1, 8, 8).double(), torch.Generator().manual_seed(0))
+    assert found.dtype == torch.float64 and found.shape == (2, 1, 8, 8)
+    assert faces.jitter(torch.empty(0, 1, 8, 8), torch.Generator()).shape == (0, 1, 8, 8)

@@ -91,3 +91,8 @@ def test_bytes_are_refused_with_the_way_out():
     for measure in (blur, entropy):
         with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
             measure(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8))
+
+
+def test_entropy_of_what_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="nan or infinity"):
+        entropy(torch.full((1, 3, 4, 4), float("nan")))

@@ -271,3 +271,27 @@ def test_a_flat_target_has_no_detail_to_keep(grey):
 def test_bytes_are_refused_with_the_way_out(measure):
     with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
         measure(torch.full((1, 3, 16, 16), 200, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("data_range", [1, 255])
+def test_halves_are_measured_as_float32(data_range):
+    generator = torch.Generator().manual_seed(0)
+    true = torch.rand(1, 3, 24, 24, generator=generator)
+    near = true + 0.002 * torch.randn(true.shape, generator=generator)
+    halves = [(data_range * each).half() for each in (near, true)]
+    expected = [each.float() for each in halves]
+    for measure in (psnr, ssim):
+        found = measure(*halves, data_range=data_range)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, measure(*expected, data_range=data_range))
+    assert ssim(halves[1], halves[1], data_range=data_range) == 1
+    luma = luma_psnr(*(each / data_range for each in halves), border=2)
+    assert luma.isfinite() and luma > 50
+
+
+def test_an_empty_batch_has_no_detail_and_a_line_of_pixels_no_gradient():
+    empty = torch.empty(0, 3, 16, 16)
+    assert [each.shape for each in detail(empty, empty)] == [(0,), (0,)]
+    line = torch.rand(1, 3, 1, 8)
+    with pytest.raises(ValueError, match="pictures of 1x8; differences take 2 pixels"):
+        gradient_error(line, line)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
-from xferlib.ops.colour import from_light, from_ycbcr, to_light, to_ycbcr
+from xferlib.ops.colour import from_light, from_ycbcr, luminance, to_light, to_ycbcr
 
 
 @pytest.fixture
@@ -78,3 +78,14 @@ def test_neither_changes_its_argument(colours):
 def test_other_channels_are_refused(convert, shape):
     with pytest.raises(ValueError, match=rf"shape \({shape[0]}, {shape[1]}, .*expected .* of \(B, 3, H, W\)"):
         convert(torch.rand(shape))
+
+
+def test_grey_needs_three_channels():
+    with pytest.raises(ValueError, match=r"images of shape \(1, 4, 2, 2\); expected RGB"):
+        luminance(torch.rand(1, 4, 2, 2))
+
+
+def test_below_black_light_has_a_gradient():
+    image = torch.tensor([-0.2, 0.0, 0.5], requires_grad=True)
+    (gradient,) = torch.autograd.grad(to_light(image).sum(), image)
+    torch.testing.assert_close(gradient, torch.tensor([1 / 12.92, 1 / 12.92, 2.4 / 1.055 * (0.555 / 1.055) ** 1.4]))

@@ -187,3 +187,8 @@ def test_bad_pictures_and_sizes_are_refused():
         upscale(torch.rand(1, 3, 0, 8), 2)
     with pytest.raises(ValueError, match="size 0x4 holds no pixel"):
         resize_bicubic(torch.rand(1, 3, 8, 8), (0, 4))
+
+
+def test_bytes_are_not_rounded_to_bytes():
+    with pytest.raises(ValueError, match=r"images are torch.uint8; expected floats"):
+        to_bytes(torch.tensor([0, 1, 128, 255], dtype=torch.uint8))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xferlib.ops.guided import guided_filter
+from xferlib.ops.guided import box_mean, guided_filter
 
 
 def noise(*shape, seed=0, dtype=torch.float64):
@@ -97,3 +97,16 @@ def test_windows_larger_than_the_image_and_single_pixels():
 def test_bad_input_is_named(values, guide, options, says):
     with pytest.raises(ValueError, match=says):
         guided_filter(noise(*values), noise(*guide), **options)
+
+
+def test_values_and_guide_of_two_types_are_filtered_in_the_wider_one():
+    x = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    wide = guided_filter(x.double(), x.double())
+    for found in (guided_filter(x.double(), x), guided_filter(x, x.double())):
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, wide)
+
+
+def test_a_box_mean_ends_at_the_border():
+    found = box_mean(torch.arange(9.0).view(1, 1, 3, 3), 1)[0, 0]
+    torch.testing.assert_close(found, torch.tensor([[2.0, 2.5, 3.0], [3.5, 4.0, 4.5], [5.0, 5.5, 6.0]]))

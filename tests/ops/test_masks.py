@@ -90,3 +90,9 @@ def test_inverted_and_unfinished_boxes_are_named(call, bad):
 def test_a_box_beyond_the_picture_cannot_be_cut(bad):
     with pytest.raises(ValueError, match="reaches out of 7x5 pixels"):
         mask_ops.crop(torch.zeros(1, 5, 7, dtype=torch.bool), torch.tensor([bad]), 4)
+
+
+def test_outside_of_its_box_there_is_no_object_whatever_the_threshold():
+    boxes = torch.tensor([[2.0, 1.0, 5.0, 3.0]])
+    found = mask_ops.paste(torch.zeros(1, 4, 4), boxes, (6, 8), threshold=0.0)
+    assert found.sum() == 6 and found[0, 1:3, 2:5].all()

@@ -144,3 +144,7 @@ def test_with_icnr_a_pixel_shuffle_repeats_what_the_convolution_gives(factor):
     x, weight = torch.randn(2, 3, 5, 6, generator=generator), torch.randn(4, 3, 3, 3, generator=generator)
     shuffled = F.pixel_shuffle(F.conv2d(x, icnr(weight, factor)), factor)
     torch.testing.assert_close(shuffled, F.interpolate(F.conv2d(x, weight), scale_factor=factor, mode="nearest"))
+
+
+def test_a_map_that_is_not_finite_has_no_energy_to_tell():
+    assert torch.tensor(checkerboard_energy(torch.full((4, 4), float("nan")))).isnan()

@@ -67,3 +67,9 @@ def test_bad_input_is_named():
     nn.init.constant_(loud.scale, 1e6)
     with pytest.raises(ValueError, match=r"not finite in torch.float16; keep answers as torch.float32"):
         Cached(samples(), loud)
+
+
+def test_a_teacher_of_mixed_modes_keeps_them():
+    teacher = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2).eval())
+    Cached([(torch.rand(3, 4, 4), torch.zeros(4, 4))] * 2, teacher)
+    assert [module.training for module in teacher.modules()] == [True, True, False]

@@ -7,7 +7,7 @@ from torch import nn
 from xferlib import train
 from xferlib.losses.consistency import consistency
 from xferlib.losses.segmentation import cross_entropy
-from xferlib.train.mean_teacher import MeanTeacher, WithUnlabelled
+from xferlib.train.mean_teacher import MeanTeacher, WithUnlabelled, _statistics_kept
 
 
 def tiny():
@@ -150,3 +150,21 @@ def test_changed_pictures_stay_out_of_the_running_statistics():
     assert torch.equal(net.student[1].running_mean, alone[1].running_mean)
     assert torch.equal(net.student[1].running_var, alone[1].running_var)
     assert net.student[1].momentum == 0.1
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(1, momentum=None), nn.BatchNorm3d(1)])
+def test_changed_pictures_leave_no_trace_in_any_norm(norm):
+    shape = (2, 1, 2, 2) if isinstance(norm, nn.BatchNorm2d) else (2, 1, 2, 2, 2)
+    norm(torch.zeros(shape))
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with _statistics_kept(norm):
+        norm(torch.ones(shape))
+    assert all(torch.equal(value, norm.state_dict()[name]) for name, value in before.items())
+    norm(torch.ones(shape))
+    assert norm.running_mean.item() == pytest.approx(0.5 if norm.momentum is None else 0.1)
+
+
+def test_pictures_without_labels_come_in_two_forms():
+    net = MeanTeacher(nn.Conv2d(3, 2, 1))
+    with pytest.raises(ValueError, match="only one of plain and changed"):
+        net(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))

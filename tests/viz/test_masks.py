@@ -120,3 +120,18 @@ def test_the_default_colours_survive_colour_blindness():
     seen = np.clip(linear @ simulate.T, 0, 1) ** (1 / 2.2)
     distance = np.linalg.norm(seen[:, None] - seen, axis=-1) + 9 * np.eye(8)
     assert distance.min() > 0.1
+
+
+@pytest.mark.parametrize(
+    "paint", [viz.overlay, viz.contours, lambda image, labels, palette: viz.objects(image, labels)]
+)
+def test_bytes_are_not_painted_on(paint):
+    labels, palette = torch.zeros(6, 6, dtype=torch.int64), np.zeros((2, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"image of torch.uint8; expected floats"):
+        paint(torch.zeros(3, 6, 6, dtype=torch.uint8), labels, palette)
+    assert paint(torch.zeros(3, 6, 6, dtype=torch.float64), labels, palette).dtype == torch.float32
+
+
+def test_the_darkest_value_lies_below_the_brightest():
+    with pytest.raises(ValueError, match="low 1 is above high 0"):
+        viz.heat(torch.rand(3, 3), 1, 0)

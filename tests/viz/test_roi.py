@@ -1,5 +1,6 @@
 """The drawing of what a pooling reads, held against the pooling itself."""
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.patches import Rectangle
@@ -41,3 +42,14 @@ def test_bad_choices_are_named():
         viz.roi(MAP, BOX, ways=["max"])
     with pytest.raises(ValueError, match=r"\(1, 6, 6\)"):
         viz.roi(MAP[None], BOX)
+
+
+def test_a_plot_takes_any_floats_and_leaves_no_figure_open():
+    box = (0.0, 0.0, 3.0, 3.0)
+    for values in (torch.rand(4, 4, requires_grad=True), torch.rand(4, 4).bfloat16(), torch.ones(4, 4).long()):
+        assert viz.roi(values, box).axes
+    with pytest.raises(ValueError, match="no way is given; choose among"):
+        viz.roi(torch.rand(4, 4), box, ways=())
+    with pytest.raises(TypeError):
+        viz.bars({"a": [object()]}, ["b"])
+    assert plt.get_fignums() == []

@@ -209,3 +209,18 @@ def test_a_net_without_padding_stays_within_the_memory_or_is_refused(monkeypatch
     assert all(net.legal_size(tile) == tile for tile in tiles)
     with pytest.raises(ValueError, match=r"memory hold no tile; this net takes at least"):
         apply_within(net, image, math.ceil((net.legal_size(0) - 1) ** 2 * bytes_per_pixel(net)))
+
+
+def test_no_graph_is_kept_of_a_small_picture():
+    net = nn.Conv2d(3, 3, 3, padding=1)
+    assert not apply_within(net, torch.rand(3, 16, 16)).requires_grad
+
+
+def test_a_net_that_keeps_nothing_needs_a_little_memory():
+    image = torch.rand(3, 16, 16)
+    assert torch.equal(apply_within(nn.Identity(), image), image)
+
+
+def test_less_than_a_byte_is_no_size():
+    with pytest.raises(ValueError, match=r"'0\.0001' is no size of memory"):
+        bytes_of("0.0001")

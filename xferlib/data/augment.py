@@ -303,7 +303,7 @@ def elastic(
     Ronneberger, Fischer, Brox, MICCAI 2015, section 3.1: a 3x3 grid, sigma = 10 pixels, and bicubic
     interpolation between the points; through three points a side we lay a spline of order 2.
     """
-    if grid < 2 or sigma < 0:
+    if grid < 2 or not sigma >= 0:
         raise ValueError(f"grid {grid} and sigma {sigma}; expected 2 points a side at least, and sigma from 0 up")
     size = labels.shape
     nodes = (sigma * torch.randn(2, grid, grid, generator=generator)).numpy()

@@ -89,7 +89,7 @@ def _reduced(images: Tensor, factor: int, kind: float, generator: Generator) -> 
     if kind < BICUBIC:
         return downscale(images, factor)
     if kind < BICUBIC + ALIASED:
-        return F.interpolate(images, scale_factor=1 / factor, mode="bicubic")
+        return F.interpolate(images, [side // factor for side in images.shape[-2:]], mode="bicubic")
     if kind < BICUBIC + ALIASED + AVERAGED:
         return F.avg_pool2d(images, factor)
     return downscale(smooth(images, uniform(*FOCUS, generator)), factor)

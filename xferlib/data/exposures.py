@@ -113,13 +113,18 @@ def stack(
 
 def _check(image: Tensor) -> None:
     if image.ndim not in (3, 4) or not image.is_floating_point() or image.shape[-3] not in (1, 3):
-        alpha = "; drop an alpha channel with x[..., :-1, :, :]" if image.ndim in (3, 4) else ""
+        with_alpha = image.ndim in (3, 4) and image.shape[-3] in (2, 4)
+        alpha = "; drop an alpha channel with x[..., :-1, :, :]" if with_alpha else ""
         raise ValueError(
             f"an image of shape {tuple(image.shape)} and {image.dtype}; expected (C, H, W) or (B, C, H, W), floating "
             f"point, of 1 or 3 channels{alpha}"
         )
-    if not image.numel() or not (image.amin() >= 0 and image.amax() <= 1):
-        raise ValueError("an image that is empty or leaves [0, 1]; bytes are divided by 255 first")
+    if not image.numel():
+        raise ValueError(f"an empty image of shape {tuple(image.shape)}; give one with pixels")
+    least, most = image.amin().item(), image.amax().item()
+    if not 0 <= least <= most <= 1:
+        values = f"an image with values from {least:.4g} to {most:.4g}"
+        raise ValueError(f"{values} leaves [0, 1]; bytes are divided by 255 first")
 
 
 def _check_camera(stops: float, full_well: float, read_noise: float, bits: int | None) -> None:

@@ -91,7 +91,9 @@ def jitter(faces: Tensor, generator: Generator, *, shift: float = 1.0, turn: flo
     cos, sin = angle.cos() / scale, angle.sin() / scale
     height, width = faces.shape[-2:]
     across, down = 2 * shift * amounts[2] / width, 2 * shift * amounts[3] / height
-    rows = torch.stack([cos, -sin, across, sin, cos, down], 1).view(-1, 2, 3)
+    rows = torch.stack([cos, -sin, across, sin, cos, down], 1).view(-1, 2, 3).to(faces)
+    if not len(faces):
+        return faces.clone()
     grid = F.affine_grid(rows, list(faces.shape), align_corners=False)
     return F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 

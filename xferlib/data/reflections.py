@@ -226,7 +226,9 @@ def _check(background: Tensor, reflection: Tensor, sigma: float, strength: float
             "channel out by [..., :3, :, :]"
         )
     for name, picture in (("background", background), ("reflection", reflection)):
-        if not picture.is_floating_point() or not 0 <= picture.min() <= picture.max() <= 1:
-            raise ValueError(f"{name} of {picture.dtype} has values outside [0, 1]; divide bytes by 255, or clamp it")
+        least, most = picture.min().item(), picture.max().item()
+        if not picture.is_floating_point() or not 0 <= least <= most <= 1:
+            values = f"{name} of {picture.dtype} has values outside [0, 1], from {least:.4g} to {most:.4g}"
+            raise ValueError(f"{values}; divide bytes by 255, or clamp it")
     if not sigma > 0 or not 0 <= strength <= 1:
         raise ValueError(f"sigma {sigma}, strength {strength}; expected above 0, and from 0 to 1")

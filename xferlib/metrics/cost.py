@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from xferlib.ops._modes import evaluating
+
 
 def parameters(net: nn.Module) -> int:
     """
@@ -144,16 +146,10 @@ def _run(net: nn.Module, shape: Sequence[int], watch: AbstractContextManager) ->
     """Run a net once in evaluation mode under a watch, and leave it as it was."""
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape {tuple(shape)} is not (channels, height, width)")
-    modes = {module: module.training for module in net.modules()}
     like = next(net.parameters(), torch.empty(()))
     image = torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
-    net.eval()
-    try:
-        with watch:
-            net(image)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(net), watch:
+        net(image)
 
 
 class _Alive(TorchDispatchMode):

@@ -79,9 +79,12 @@ def entropy(images: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the pictures are not (B, 1 or 3, H, W).
+        If the pictures are not (B, 1 or 3, H, W), or not finite.
     """
-    levels = (_grey(images).clamp(0, 1) * 255).round().long().flatten(1)
+    grey = _grey(images)
+    if not grey.isfinite().all():
+        raise ValueError("the images hold nan or infinity; what made them has failed")
+    levels = (grey.clamp(0, 1) * 255).round().long().flatten(1)
     counts = torch.zeros(len(levels), 256, device=levels.device, dtype=torch.float64)
     counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.float64))
     share = counts / levels.shape[1]

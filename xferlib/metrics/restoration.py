@@ -34,7 +34,8 @@ def psnr(images: Tensor, targets: Tensor, *, data_range: float) -> Tensor:
     Returns
     -------
     Tensor, shape (B,)
-        ``10 log10(data_range^2 / mean squared error)`` in dB; infinite where both are equal.
+        ``10 log10(data_range^2 / mean squared error)`` in dB; infinite where both are equal. Float32 for pictures of
+        half precision.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def psnr(images: Tensor, targets: Tensor, *, data_range: float) -> Tensor:
         If the shapes differ or are not (B, C, H, W), the values are no floats, or the range is not above 0.
     """
     _check(images, targets, data_range)
-    errors = (images - targets).square().mean((1, 2, 3))
+    errors = (wide(images) - wide(targets)).square().mean((1, 2, 3))
     return 10 * torch.log10(data_range**2 / errors)
 
 
@@ -64,7 +65,7 @@ def ssim(images: Tensor, targets: Tensor, *, data_range: float, window: int = 11
     Returns
     -------
     Tensor, shape (B,)
-        The mean over windows and channels, in [-1, 1]; 1 where both are equal.
+        The mean over windows and channels, in [-1, 1]; 1 where both are equal. Float32 for pictures of half precision.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def ssim(images: Tensor, targets: Tensor, *, data_range: float, window: int = 11
         raise ValueError(f"window {window} of sigma {sigma}; the window must be odd and sigma above 0")
     if min(images.shape[-2:]) < window:
         raise ValueError(f"pictures of {images.shape[-2]}x{images.shape[-1]} are smaller than the window of {window}")
+    images, targets = wide(images), wide(targets)
     line = _gaussian(sigma, window // 2, images)
     # Four means in one pass, of the sum, the difference and their squares: 2xy and x^2 + y^2 are half of what the
     # squares differ by and add up to.
@@ -199,7 +201,8 @@ def colour_difference(images: Tensor, targets: Tensor, *, lightness: bool = True
     Returns
     -------
     Tensor, shape (B, H, W)
-        CIE 1976 Delta E: the distance in L*a*b*, or in a*b*. About 2 can just be seen.
+        CIE 1976 Delta E: the distance in L*a*b*, or in a*b*. About 2 can just be seen. Where both are equal it has no
+        gradient.
 
     Raises
     ------
@@ -262,7 +265,7 @@ def detail(images: Tensor, targets: Tensor, sigma: float = 1.5) -> tuple[Tensor,
     _check(images, targets)
     found, true = (each - smooth(each, sigma) for each in (images, targets))
     energy = true.square().sum((1, 2, 3))
-    energy = energy.masked_fill(energy <= _ROUNDING**2 * true[0].numel(), math.nan)
+    energy = energy.masked_fill(energy <= _ROUNDING**2 * math.prod(true.shape[1:]), math.nan)
     kept = (found * true).sum((1, 2, 3)) / energy
     rest = found - kept.view(-1, 1, 1, 1) * true
     return kept, rest.square().sum((1, 2, 3)) / energy
@@ -285,9 +288,11 @@ def gradient_error(images: Tensor, targets: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the shapes differ or are not (B, C, H, W).
+        If the shapes differ or are not (B, C, H, W), or a side has a single pixel.
     """
     _check(images, targets)
+    if min(images.shape[-2:]) < 2:
+        raise ValueError(f"pictures of {images.shape[-2]}x{images.shape[-1]}; differences take 2 pixels on each side")
     error = images - targets
     return sum(error.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (-1, -2))
 
@@ -378,7 +383,7 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
 
 def _luma(images: Tensor, border: int) -> Tensor:
     _check_floats(images)
-    luma = to_ycbcr(to_bytes(images))[:, :1]
+    luma = to_ycbcr(to_bytes(wide(images)))[:, :1]
     height, width = luma.shape[-2:]
     if border < 0 or 2 * border >= min(height, width):
         raise ValueError(f"a border of {border} pixels of {height}x{width}; it must leave some picture, 0 leaves all")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xferlib.nets.vgg import initialise
 from xferlib.ops.colour import luminance
+from xferlib.ops.guided import box_mean
 
 SLIM: dict[str, Any] = {"widths": (32, 16, 24), "depths": (5, 3, 4), "stride": 8}
 """Arguments of a net that a laptop's processor runs in a fraction of the time."""
@@ -238,16 +239,11 @@ def split(grey: Tensor, radius: int = 8, epsilon: float = 0.03) -> tuple[Tensor,
     # Differs from He et al.: epsilon is relative, so that a dark picture is split as a bright one is.
     if radius < 1 or not epsilon > 0:
         raise ValueError(f"radius {radius} and epsilon {epsilon}; expected at least 1, and above 0")
-    mean = _mean(grey, radius)
-    variance = (_mean(grey * grey, radius) - mean * mean).clamp_min(0)
+    mean = box_mean(grey, radius)
+    variance = (box_mean(grey * grey, radius) - mean * mean).clamp_min(0)
     slope = variance / (variance + epsilon * mean * mean + 1e-8)
-    base = _mean(slope, radius) * grey + _mean((1 - slope) * mean, radius)
+    base = box_mean(slope, radius) * grey + box_mean((1 - slope) * mean, radius)
     return base, grey - base
-
-
-def _mean(x: Tensor, radius: int) -> Tensor:
-    x = F.avg_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
-    return F.avg_pool2d(x, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
 
 
 def _roots(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def to_light(image: Tensor) -> Tensor:
     ----------
     IEC 61966-2-1 (sRGB).
     """
-    return torch.where(image > 0.04045, ((image + 0.055) / 1.055) ** 2.4, image / 12.92)
+    return torch.where(image > 0.04045, ((image.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4, image / 12.92)
 
 
 def from_light(light: Tensor) -> Tensor:
@@ -62,7 +62,13 @@ def luminance(images: Tensor) -> Tensor:
     -------
     Tensor, shape (B, 1, H, W)
         The grey pictures, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the images are not (B, 3, H, W).
     """
+    _check(images, "RGB")
     red, green, blue = images.split(1, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 

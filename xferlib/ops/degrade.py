@@ -103,7 +103,14 @@ def to_bytes(images: Tensor) -> Tensor:
     -------
     Tensor, shape of ``images``
         Multiples of 1/255 in [0, 1], in the images' own type.
+
+    Raises
+    ------
+    ValueError
+        If the images are no floats.
     """
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")
     return (255 * images.clamp(0, 1)).round() / 255
 
 

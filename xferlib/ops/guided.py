@@ -49,23 +49,39 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
         )
     if radius < 1 or not epsilon > 0:
         raise ValueError(f"radius {radius} and epsilon {epsilon}; expected at least 1, and above 0")
-    kind, values, guide = torch.promote_types(values.dtype, guide.dtype), wide(values), wide(guide)
-    mean_guide, mean_values = _mean(guide, radius), _mean(values, radius)
+    kind = torch.promote_types(values.dtype, guide.dtype)
+    values, guide = wide(values.to(kind)), wide(guide.to(kind))
+    mean_guide, mean_values = box_mean(guide, radius), box_mean(values, radius)
     variance = _products(guide, guide, radius) - mean_guide[:, :, None] * mean_guide[:, None]
     covariance = _products(guide, values, radius) - mean_guide[:, :, None] * mean_values[:, None]
     variance = variance.movedim((1, 2), (-2, -1)) + epsilon * torch.eye(guide.shape[1]).to(guide)
     slope = torch.linalg.solve(variance, covariance.movedim((1, 2), (-2, -1))).movedim((-2, -1), (1, 2))
     offset = mean_values - (slope * mean_guide[:, :, None]).sum(1)
-    slope = _mean(slope.flatten(1, 2), radius).view_as(slope)
-    return ((slope * guide[:, :, None]).sum(1) + _mean(offset, radius)).to(kind)
+    slope = box_mean(slope.flatten(1, 2), radius).view_as(slope)
+    return ((slope * guide[:, :, None]).sum(1) + box_mean(offset, radius)).to(kind)
+
+
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """
+    Average over a square window around each pixel.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, H, W)
+        Maps. Gradients pass.
+    radius : int
+        Windows have sides of ``2 * radius + 1`` pixels, and end at the border.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        The means.
+    """
+    x = F.avg_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(x, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
 
 
 def _products(x: Tensor, y: Tensor, radius: int) -> Tensor:
     """Average x_i * y_j over the windows, (B, I, J, H, W)."""
     products = x[:, :, None] * y[:, None]
-    return _mean(products.flatten(1, 2), radius).view_as(products)
-
-
-def _mean(x: Tensor, radius: int) -> Tensor:
-    x = F.avg_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
-    return F.avg_pool2d(x, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
+    return box_mean(products.flatten(1, 2), radius).view_as(products)

@@ -76,7 +76,8 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold
     chunk = max(1, _WORK // max(1, size[0] * size[1]))
     for start in range(0, len(boxes), chunk):
         some = slice(start, start + chunk)
-        whole[some] = down[some] @ probabilities[some].to(down) @ across[some].mT >= threshold
+        reached = (down[some].sum(2, keepdim=True) > 0) & (across[some].sum(2)[:, None] > 0)
+        whole[some] = reached & (down[some] @ probabilities[some].to(down) @ across[some].mT >= threshold)
     return whole
 
 

@@ -8,6 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._modes import evaluating
+
 
 def receptive_field(
     net: nn.Module, shape: Sequence[int], at: tuple[int, int] | None = None, *, images: int = 4, seed: int = 0
@@ -49,17 +51,11 @@ def receptive_field(
         raise ValueError(f"shape {tuple(shape)} is not (channels, height, width)")
     if images < 1:
         raise ValueError(f"{images} images to average over; 1 is the least, pooling wants several")
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            noise = torch.rand(images, *shape, generator=torch.Generator().manual_seed(seed))
-            image = noise.to(next(net.parameters(), noise)).requires_grad_()
-            moved = _at(net(image), at).sum()
-            (gradient,) = torch.autograd.grad(moved, image)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(net), torch.inference_mode(False), torch.enable_grad():
+        noise = torch.rand(images, *shape, generator=torch.Generator().manual_seed(seed))
+        image = noise.to(next(net.parameters(), noise)).requires_grad_()
+        moved = _at(net(image), at).sum()
+        (gradient,) = torch.autograd.grad(moved, image)
     return gradient.abs().mean((0, 1))
 
 

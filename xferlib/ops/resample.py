@@ -108,7 +108,7 @@ def checkerboard_energy(x: Tensor, stride: int = 2) -> float:
     x = x - x.mean((-2, -1), keepdim=True)
     blocks = x.unflatten(-1, (-1, stride)).unflatten(-3, (-1, stride)).mean((-4, -2))
     whole = x.square().mean()
-    return (blocks.square().mean() / whole).item() if whole > least else 0.0
+    return 0.0 if whole <= least else (blocks.square().mean() / whole).item()  # what is not finite stays so
 
 
 def icnr(weight: Tensor, factor: int) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from xferlib.ops._modes import evaluating
+
 
 class Cached(Dataset):
     """
@@ -70,10 +72,6 @@ def _plain(teacher: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _asked(dataset: Any, teacher: nn.Module, answer: Callable[..., Tensor], batch_size: int) -> Tensor:
-    training = teacher.training
-    teacher.eval()
-    try:
+    with evaluating(teacher):
         chunks = torch.arange(len(dataset)).split(batch_size)
         return torch.cat([answer(teacher, torch.stack([dataset[int(i)][0] for i in chunk])) for chunk in chunks])
-    finally:
-        teacher.train(training)

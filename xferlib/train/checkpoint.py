@@ -1,6 +1,6 @@
 """Checkpoints of a training run: written whole or not at all, read without unpickling code."""
 
-import os
+import io
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from xferlib.zoo.weights import write_whole
 
 
 class CheckpointError(ValueError):
@@ -26,15 +28,9 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         What `read` returns: tensors, numbers, strings, and lists and dicts of them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    write_whole({path: content.getvalue()})
 
 
 def read(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:

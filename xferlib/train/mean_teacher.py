@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from xferlib.data.augment import rectangle
@@ -85,8 +86,15 @@ class MeanTeacher(nn.Module):
         Tensor or tuple of Tensor
             Logits (B, C, H, W) of the teacher; with `plain`, the student's logits of `images` and of `changed`, and
             the teacher's of `plain`, which carry no gradient.
+
+        Raises
+        ------
+        ValueError
+            If only one of `plain` and `changed` is given.
         """
-        if plain is None or changed is None:
+        if (plain is None) != (changed is None):
+            raise ValueError("only one of plain and changed is given; the loss needs both, labelling neither")
+        if plain is None:
             return self.teacher(images)
         self._follow()
         with torch.no_grad():
@@ -112,14 +120,16 @@ class MeanTeacher(nn.Module):
 @contextmanager
 def _statistics_kept(net: nn.Module) -> Iterator[None]:
     """Let the norms of a net in training see a batch without remembering it."""
-    momenta = {norm: norm.momentum for norm in net.modules() if isinstance(norm, nn.BatchNorm2d)}
-    for norm in momenta:
+    norms = [norm for norm in net.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+    kept = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in momenta.items():
+        for norm, (momentum, batches) in zip(norms, kept, strict=True):
             norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
 
 
 class WithUnlabelled(Dataset):

@@ -115,6 +115,8 @@ def run(
         "figures": record.plain(figures),
         "cost": {"seconds": round(before + perf_counter() - began), "hardware": record.hardware(**hardware)},
     }
+    if record.rank_and_processes()[0]:
+        return found
     record.write(place / f"{study.name}.json", found)
     for checkpoint in folder.glob(f"*-seed{seed}.pt"):
         checkpoint.unlink()

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from xferlib.losses.perceptual import LossNetwork, Targets, Weights, perceptual_loss, style_targets
 from xferlib.ops.colour import LUMA
+from xferlib.ops.resample import resize_bicubic
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers of Gatys et al. (section 3); what their code calls conv1_1 holds the features after the ReLU."""
@@ -38,7 +39,8 @@ class Progress:
     Parameters
     ----------
     step, steps : int
-        Evaluations done, from 1, and evaluations in all.
+        Evaluations done, from 1, and evaluations planned. L-BFGS ends the line search that it is in, so a few more
+        may come.
     loss : float
         The loss.
     losses : dict
@@ -142,8 +144,9 @@ def stylize(
     content_weight, style_weight, variation_weight : float
         Weights of the three terms.
     steps : int or sequence of int
-        Evaluations of the loss. Several numbers work from coarse to fine: the last is for the full size, the one
-        before for half of it, and so on. Sizes too small for the net are left out.
+        Evaluations of the loss; L-BFGS may add a few, to end a line search. Several numbers work from coarse to fine:
+        the last is for the full size, the one before for half of it, and so on. Sizes too small for the net are left
+        out.
     optimizer : {"lbfgs", "adam"}
         L-BFGS, as in the paper, or Adam.
     lr : float, optional
@@ -232,9 +235,7 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     Tensor, shape (B, 3, *size)
         The pictures; bicubic interpolation may leave [0, 1] a little.
     """
-    if images.shape[-2:] == torch.Size(size):
-        return images
-    return F.interpolate(images, size, mode="bicubic", antialias=True)
+    return images if images.shape[-2:] == torch.Size(size) else resize_bicubic(images, size)
 
 
 def match_colours(image: Tensor, other: Tensor) -> Tensor:

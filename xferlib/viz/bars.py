@@ -37,6 +37,7 @@ def bars(series: Mapping[str, ArrayLike], names: Sequence[str], *, ylabel: str =
         if np.shape(values) != (len(names),):
             raise ValueError(f"series {name!r} has shape {np.shape(values)} for {len(names)} names")
     figure, axes = plt.subplots(layout="constrained")
+    plt.close(figure)  # it is returned, and no longer counts as open
     width, places = 0.84 / len(series), np.arange(len(names))
     for k, (name, values) in enumerate(series.items()):
         offset = (k - (len(series) - 1) / 2) * width
@@ -47,5 +48,4 @@ def bars(series: Mapping[str, ArrayLike], names: Sequence[str], *, ylabel: str =
     axes.tick_params(axis="x", length=0)
     axes.margins(x=0.01)
     figure.legend(loc="outside upper left", ncols=len(series))
-    plt.close(figure)
     return figure

@@ -159,13 +159,15 @@ def heat(values: Tensor | NDArray, low: float | None = None, high: float | None 
     Raises
     ------
     ValueError
-        If the map does not have two axes, or holds nan or infinity.
+        If the map does not have two axes, or holds nan or infinity, or ``low`` is above ``high``.
     """
     values = torch.as_tensor(values).detach().cpu().double().numpy()
     if values.ndim != 2:
         raise ValueError(f"map of shape {values.shape}; give one map (H, W)")
     if not np.isfinite(values).all():
         raise ValueError("the map holds nan or infinity; mask them first")
+    if None not in (low, high) and low > high:
+        raise ValueError(f"low {low} is above high {high}; exchange them")
     low = values.min() if low is None else low
     high = values.max() if high is None else high
     unit = (values - low) / (high - low) if high > low else np.zeros_like(values)
@@ -228,7 +230,31 @@ def _same_size(image: Tensor, labels: Tensor | NDArray) -> tuple[Tensor, Tensor]
         raise ValueError(
             f"image of shape {tuple(image.shape)} with labels {tuple(labels.shape)}; give (3, H, W) with (H, W)"
         )
-    return image.detach().cpu(), labels
+    return ground(image), labels
+
+
+def ground(image: Tensor) -> Tensor:
+    """
+    Give a picture that is painted on.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor of float32, shape (3, H, W)
+        The picture on the CPU, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If it is no floats.
+    """
+    if not image.is_floating_point():
+        raise ValueError(f"image of {image.dtype}; expected floats in [0, 1]: image / 255 makes them of bytes")
+    return image.detach().cpu().float()
 
 
 def _hatching(height: int, width: int, period: int = 6) -> Tensor:

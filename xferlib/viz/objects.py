@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from skimage.color import hsv2rgb
 from torch import Tensor
 
+from xferlib.viz.masks import ground
+
 _GOLDEN = 0.381966
 
 
@@ -36,7 +38,7 @@ def objects(image: Tensor, numbers: Tensor | NDArray, alpha: float = 0.5, zoom: 
         If the map is not (H, W) integers from 0 up of the picture's size, ``alpha`` is outside [0, 1], or ``zoom``
         below 1.
     """
-    image, numbers = image.detach().cpu(), torch.as_tensor(numbers).detach().cpu()
+    image, numbers = ground(image), torch.as_tensor(numbers).detach().cpu()
     if image.ndim != 3 or image.shape[1:] != numbers.shape or numbers.is_floating_point():
         shapes = f"image {tuple(image.shape)} and map {tuple(numbers.shape)} of {numbers.dtype}"
         raise ValueError(f"{shapes}; give (3, H, W) with (H, W) integers")

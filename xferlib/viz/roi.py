@@ -48,17 +48,21 @@ def roi(
     Raises
     ------
     ValueError
-        If there is no such way, or the map is not (H, W).
+        If there is no such way or none at all, or the map is not (H, W).
     """
     if features.ndim != 2:
         raise ValueError(f"map of shape {tuple(features.shape)}; give one channel (H, W)")
     if unknown := set(ways) - set(_WAYS):
         raise ValueError(f"way {sorted(unknown)[0]!r} is not known; choose among {', '.join(_WAYS)}")
+    if not ways:
+        raise ValueError(f"no way is given; choose among {', '.join(_WAYS)}")
+    features = features.detach().cpu().float()
     rows, columns = features.shape
     height = width / len(ways) * (rows / columns + 0.55)
     figure, axes = plt.subplots(
         2, len(ways), figsize=(width, height), height_ratios=(rows / columns, 0.42), squeeze=False
     )
+    plt.close(figure)  # it is returned, and no longer counts as open
     numbered = torch.tensor([[0.0, *box]], dtype=features.dtype)
     limits = features.min().item(), features.max().item()
     for (above, below), way in zip(axes.T, ways, strict=True):
@@ -68,7 +72,6 @@ def roi(
         above.set_title(title)
         _cells(below, cut(features[None, None], numbered, bins)[0, 0], limits, digits=2)
     figure.tight_layout()
-    plt.close(figure)
     return figure
 
 

@@ -10,6 +10,8 @@ import torch.nn as nn
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from xferlib.ops._modes import evaluating
+
 KINDS = {
     "conv": ("conv1d", "conv2d", "conv3d", "linear"),
     "pool": (
@@ -136,7 +138,7 @@ def trace(net: nn.Module, input_shape: Sequence[int]) -> Graph:
     first = next(net.parameters(), torch.zeros(()))
     image = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)).to(first)
     recorder = _Recorder(image)
-    with _watched(net, recorder), _evaluating(net), torch.no_grad(), recorder:
+    with _watched(net, recorder), evaluating(net), torch.no_grad(), recorder:
         try:
             result = net(image)
         except _NotDrawable as problem:
@@ -326,14 +328,3 @@ def _watched(net: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -52,9 +52,10 @@ def bytes_of(size: float | str) -> int:
     """
     text = f"{size:.0f}" if isinstance(size, Real) else str(size)
     found = re.fullmatch(r"(\d+\.?\d*) ?([KMGT]?)B?", text.upper())
-    if not found or not float(found[1]):
+    number = int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " ")) if found else 0
+    if not number:
         raise ValueError(f"{size!r} is no size of memory; give bytes, or write 500M or 2G")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+    return number
 
 
 def bytes_per_pixel(net: nn.Module) -> float:
@@ -74,10 +75,11 @@ def bytes_per_pixel(net: nn.Module) -> float:
     if net not in _bytes:
         channels, margin = getattr(net, "in_channels", 3), getattr(net, "margin", 0)
         side = net.legal_size(_PROBE + 2 * margin) if margin else _PROBE
-        _bytes[net] = peak_memory(net, (channels, side, side)) / (side - 2 * margin) ** 2
+        _bytes[net] = max(1, peak_memory(net, (channels, side, side))) / (side - 2 * margin) ** 2
     return _bytes[net]
 
 
+@torch.no_grad()
 def apply_within(
     net: nn.Module,
     image: Tensor,

@@ -262,6 +262,8 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             parts[path].write_bytes(content)
+            with parts[path].open("r+b") as file:
+                os.fsync(file.fileno())  # else a power cut after the renaming may leave it empty
         for path, part in parts.items():
             os.replace(part, path)
     finally:

@@ -97,7 +97,7 @@ def _turned(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Tensor
 
 
 def _bent(sample: tuple[Tensor, Tensor], generator: Generator) -> tuple[Tensor, Tensor]:
-    # As steep as the paper's 10 pixels on slices of 512.
+    # A little steeper than the paper's 10 pixels on slices of 512.
     return augment.elastic(*_turned(sample, generator), generator, sigma=4.0)
 
 
