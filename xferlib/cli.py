@@ -410,6 +410,7 @@ def _draw_curves(log: Path) -> Path:
 
 
 def _study(study: "Study", options: argparse.Namespace) -> int:
+    from xferlib.train.record import rank_and_processes
     from xferlib.train.study import run
 
     for name in ("steps", "data", "smoke", "resume", "precision"):
@@ -417,7 +418,8 @@ def _study(study: "Study", options: argparse.Namespace) -> int:
             raise UsageError(f"--{name}: {study.name} is a study, whose trainings are fixed")
     print(f"{study.name}: {study.data}", flush=True)
     found = run(study, seed=options.seed, out=options.out, accelerator=options.device, devices=options.devices)
-    print(f"{json.dumps(found['figures'], indent=2)}\n{found['cost']['seconds']} s on {found['cost']['hardware']}")
+    if rank_and_processes()[0] == 0:
+        print(f"{json.dumps(found['figures'], indent=2)}\n{found['cost']['seconds']} s on {found['cost']['hardware']}")
     return 0
 
 

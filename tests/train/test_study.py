@@ -96,6 +96,15 @@ def test_a_study_that_was_killed_goes_on_with_what_it_had(checkout, tmp_path):
         Numbers.__getitem__ = draw
 
 
+def test_only_the_first_of_several_processes_writes(checkout, monkeypatch, tmp_path):
+    ranks = {"second": 1, "first": 0}
+    for name, rank in ranks.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(study.record, "rank_and_processes", lambda rank=rank: (rank, 2))
+            _run(out=tmp_path / name)
+    assert [name for name in ranks if (tmp_path / name / "tiny-study.json").exists()] == ["first"]
+
+
 def test_the_command_runs_a_study(checkout, monkeypatch, capsys):
     monkeypatch.setattr(recipes, "find", lambda name: TINY)
     assert cli.main(["train", "tiny-study", "--device", "cpu"]) == 0
