@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("name", metavar="NAME", help="a recipe; an unknown name shows all of them")
     train.add_argument("--steps", metavar="N", type=_positive, help="steps, instead of the recipe's")
     train.add_argument("--seed", metavar="S", type=_natural, help="seed, instead of the recipe's")
-    train.add_argument("--data", metavar="DIR", type=Path, help="real data, instead of what XFERLIB_DATA names")
+    train.add_argument("--data", metavar="DIR", type=Path, help="your pictures and masks, or other real data")
     train.add_argument("--resume", action="store_true", help="insist on a checkpoint; one that is there is used anyway")
     train.add_argument(
         "--smoke", action="store_true", help="see in seconds whether it runs: two steps, nothing measured"
