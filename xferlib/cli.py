@@ -366,6 +366,9 @@ def _train(options: argparse.Namespace) -> int:
         raise UsageError("--smoke takes two steps, in a folder of its own; leave out --steps, --out and --resume")
     if recipe.batch_size % options.devices:
         raise UsageError(f"--devices {options.devices}: they cannot share a batch of {recipe.batch_size} equally")
+    out, own = options.out, recipe.adapt and options.data
+    if own:
+        recipe, out = recipe.adapt(recipe, options.data), out or Path("runs", recipe.name)
     if os.environ.get("RANK", "0") == "0":  # under `fabric run` only the first process speaks
         steps = SMOKE_STEPS if options.smoke else options.steps or recipe.steps
         print(f"{recipe.name}: {steps} steps on {recipe.data}", flush=True)
@@ -374,7 +377,7 @@ def _train(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         data=options.data,
-        out=options.out,
+        out=out,
         resume=options.resume,
         smoke=options.smoke,
         accelerator=options.device,
@@ -387,7 +390,7 @@ def _train(options: argparse.Namespace) -> int:
         log = Path("runs", recipe.name, *(["smoke"] if options.smoke else []), LOG)
         if log.exists():
             print(f"each step is in {log}, its curves are in {_draw_curves(log)}")
-        if recipe.adapt:
+        if own:
             print(f"use it: xferlib apply {row.name} --zoo {options.out or log.parent} PICTURE -o out/")
     return 0
 

@@ -85,6 +85,34 @@ def test_masks_of_one_class_are_refused(mine, named):
         _run("fcn8s", data=mine, steps=1)
 
 
+def test_numbers_of_objects_are_no_classes(mine):
+    Image.fromarray(np.full((40, 60), 300, np.uint16)).save(mine / "label" / "3.png")
+    with pytest.raises(RecipeError, match=r"3\.png: value 300; .* numbers of objects"):
+        _run("fcn8s", data=mine, steps=1)
+
+
+@pytest.mark.parametrize(("numbers", "which"), [([5], "held back"), ([0, 1, 2, 3, 4, 6], "to train on")])
+def test_masks_without_a_label_are_refused_before_the_training(mine, numbers, which):
+    for number in numbers:
+        Image.new("L", (60, 40), 255).save(mine / "label" / f"{number}.png")
+    with pytest.raises(RecipeError, match=f"the masks {which}.* are void everywhere"):
+        _run("fcn8s", data=mine, steps=1)
+
+
+def test_a_picture_too_small_to_be_measured_is_told_before_the_training(mine, capsys):
+    for kind in ("image", "label"):
+        path = mine / kind / "5.png"
+        Image.open(path).crop((0, 0, 28, 28)).save(path)
+    assert cli.main(["train", "segnet", "--data", "mine", "--steps", "1", "--device", "cpu"]) == 2
+    assert "28" in capsys.readouterr().err
+    assert not (mine.parent / "runs").exists()
+
+
+def test_the_first_line_tells_what_the_folder_holds(mine, capsys):
+    assert cli.main(["train", "enet", "--data", "mine", "--smoke", "--device", "cpu"]) == 0
+    assert "enet: 2 steps on 6 pictures of mine, 3 classes" in capsys.readouterr().out
+
+
 def test_a_folder_that_cannot_be_split_is_refused(mine):
     for path in [*mine.glob("*/*.png")]:
         if path.stem != "0":

@@ -153,7 +153,12 @@ def test_the_seed_chooses_samples_first_weights_and_training(tiny):
 
 @pytest.mark.parametrize(
     ("change", "command"),
-    [({"steps": 3}, "xferlib train tiny-net --steps 3"), ({"seed": 9}, "xferlib train tiny-net --seed 9")],
+    [
+        ({"steps": 3}, "xferlib train tiny-net --steps 3"),
+        ({"seed": 9}, "xferlib train tiny-net --seed 9"),
+        ({"data": "mine"}, "xferlib train tiny-net --data mine"),
+        ({"precision": "bf16-mixed"}, "xferlib train tiny-net --precision bf16-mixed"),
+    ],
 )
 def test_a_run_that_departs_from_the_recipe_spares_the_shipped_net(tiny, tmp_path, change, command):
     _run(tiny, **change)

@@ -1,5 +1,6 @@
 """The studies of the losses: every arm from one start, and what they are made of."""
 
+import pickle
 from functools import partial
 
 import pytest
@@ -160,3 +161,15 @@ def test_unknown_names_are_answered():
         faces_bad_light.recogniser("C", 0)
     with pytest.raises(ValueError, match="no loss is named 'all'; there are pixel, feature and both"):
         faces_bad_light.enhance_loss("all", faces_bad_light.recogniser("A", 0))
+
+
+def test_losses_can_be_sent_to_other_processes():
+    losses = pixel_losses.losses(net=pixel_losses.restoration.l1)
+    for loss in losses.values():
+        sent = pickle.loads(pickle.dumps(pixel_losses.as_loss(loss)))
+        assert callable(sent)
+    image, true = torch.rand(2, 1, 3, 16, 16)
+    terms = pickle.loads(pickle.dumps(pixel_losses.as_loss(losses["L1 + gradient"])))(
+        torch.nn.Identity(), (image, true)
+    )
+    assert terms == losses["L1 + gradient"](image, true) and terms.keys() == {"l1", "gradient"}

@@ -82,6 +82,11 @@ def test_a_record_tells_of_the_recipe_as_it_is(recipe):
     assert (kept["steps"], kept["data"]) == (recipe.steps, recipe.data)
 
 
+@pytest.mark.parametrize("study", [s for s in recipes.studies() if s.name in RECORDED], ids=lambda study: study.name)
+def test_a_record_tells_of_the_study_as_it_is(study):
+    assert json.loads(RECORDED[study.name].read_text("utf-8"))["data"] == study.data
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_samples_depend_on_their_number_alone(recipe, data):
     one, two = recipe.dataset(data, 0), recipe.dataset(data, 0)

@@ -127,7 +127,14 @@ class MaskFolder(Dataset):
             except UnicodeDecodeError as error:
                 raise ImageError(f"{file}: not UTF-8; save it as UTF-8") from error
             return tuple(line.strip() for line in lines if line.strip())
-        seen = torch.cat([read_labels(path).unique() for path in masks])
+        found = {path: read_labels(path).unique() for path in masks}
+        for path, values in found.items():
+            if values.max() > VOID:
+                raise ImageError(
+                    f"{path}: value {int(values.max())}; classes are numbered from 0 to 254, and 255 is void. If these "
+                    "are numbers of objects, write the class of each pixel instead"
+                )
+        seen = torch.cat(list(found.values()))
         named = seen[seen != VOID]
         return tuple(f"class {i}" for i in range(int(named.max()) + 1 if len(named) else 0))
 

@@ -137,8 +137,8 @@ def run(
         Folder of real data, laid out as XFERLIB_DATA; by default what that environment variable names.
     out : path, optional
         Folder for the weights, their manifest and the record of the run. By default the repository's
-        ``data/weights`` and ``data/results``. A run with other steps or another seed, or without a
-        repository, goes to ``runs/NAME`` instead, so that it does not take the shipped net's place.
+        ``data/weights`` and ``data/results``. A run with other steps, another seed or precision or with ``data``, or
+        without a repository, goes to ``runs/NAME`` instead, so that it does not take the shipped net's place.
     runs : path
         Folder of unfinished runs.
     progress : bool
@@ -170,7 +170,8 @@ def run(
         recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
     if smoke:
         steps, out = SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
-    departs = steps not in (None, recipe.steps) or seed not in (None, recipe.seed)
+    command = _command(recipe, steps, seed, data, hardware.get("precision"))
+    departs = command != _command(recipe)
     steps = recipe.steps if steps is None else steps
     seed = recipe.seed if seed is None else seed
     data = Path(data).expanduser() if data else home()
@@ -204,7 +205,9 @@ def run(
         return None
 
     if recipe.finish:
-        net = recipe.finish(net, data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = recipe.finish(net, data)
     net.half().float()  # what is measured is what is shipped: float16 weights
     result = {"steps": steps} if smoke else record.plain(recipe.evaluate(net, data))
     cost = {"seconds": round(history.seconds), "hardware": record.hardware(**hardware)}
@@ -229,7 +232,7 @@ def run(
         folder=weights,
     )
     found = {
-        "command": _command(recipe, steps, seed),
+        "command": command,
         "commit": commit,
         "seed": seed,
         "steps": steps,
@@ -261,7 +264,15 @@ def _first_net(recipe: Recipe, seed: int) -> nn.Module:
         return net.to(memory_format=torch.channels_last)
 
 
-def _command(recipe: Recipe, steps: int, seed: int) -> str:
-    changed = f" --steps {steps}" if steps != recipe.steps else ""
-    changed += f" --seed {seed}" if seed != recipe.seed else ""
-    return f"xferlib train {recipe.name}{changed}"
+def _command(
+    recipe: Recipe,
+    steps: int | None = None,
+    seed: int | None = None,
+    data: str | os.PathLike | None = None,
+    precision: str | None = None,
+) -> str:
+    """Give the command of a run, with what differs from the recipe."""
+    own = {"steps": recipe.steps, "seed": recipe.seed, "data": None, "precision": recipe.options.get("precision")}
+    asked = {"steps": steps, "seed": seed, "data": data, "precision": precision}
+    changed = [f"--{name} {value}" for name, value in asked.items() if value not in (None, own[name])]
+    return " ".join(["xferlib train", recipe.name, *changed])

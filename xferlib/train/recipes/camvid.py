@@ -248,7 +248,10 @@ def _compare(first: Callable[[int], nn.Module], trainer: Trainer, seed: int) -> 
         for name, (loss, learner) in WAYS.items():
             net = first(run).to(memory_format=torch.channels_last)
             trainer(f"{name.replace(' ', '-')}-run{run}", learner(net), loss, _frames(None, run), seed=run, **options)
-            figures["runs"][name].append(_measure(_settled(net.train(), None).eval(), None))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(run)
+                _settled(net.train(), None)
+            figures["runs"][name].append(_measure(net.eval(), None))
     return figures
 
 

@@ -50,12 +50,12 @@ def _weights(pixels: Tensor) -> tuple[float, ...]:
     return tuple((weights / (weights * pixels / pixels.sum()).sum()).tolist())
 
 
-def _counted(pictures: Dataset) -> tuple[Tensor, int]:
-    """Read all masks, and count the pixels of each class and those of the largest picture."""
+def _counted(pictures: Dataset) -> tuple[Tensor, list[torch.Size]]:
+    """Read all masks, count the pixels of each class, and give the sizes of the pictures."""
     sizes, counts = zip(
-        *((labels.numel(), pixel_counts(labels, len(pictures.classes))) for _, labels in pictures), strict=True
+        *((labels.shape, pixel_counts(labels, len(pictures.classes))) for _, labels in pictures), strict=True
     )
-    return sum(counts), max(sizes)
+    return sum(counts), list(sizes)
 
 
 def _adapted(recipe: Recipe, data: Path) -> Recipe:
@@ -63,9 +63,14 @@ def _adapted(recipe: Recipe, data: Path) -> Recipe:
     try:
         pictures, held_back = masks(data, "train"), masks(data, "val")
         classes = pictures.classes
-        (pixels, largest), (others, _) = _counted(pictures), _counted(held_back)
+        (pixels, sizes), (others, other_sizes) = _counted(pictures), _counted(held_back)
+        arguments = {**recipe.arguments, "num_classes": max(2, len(classes))}
+        recipe.net(**arguments).eval()(torch.zeros(1, 3, *min(other_sizes, key=min)))
     except ValueError as error:
         raise RecipeError(str(error)) from error
+    for count, which in ((pixels, "to train on"), (others, "held back, every sixth,")):
+        if not count.any():
+            raise RecipeError(f"{data}: the masks {which} are void everywhere, 255; label some of their pixels")
     present = [name for name, count in zip(classes, pixels + others, strict=True) if count]
     if len(present) < 2:
         raise RecipeError(
@@ -74,10 +79,10 @@ def _adapted(recipe: Recipe, data: Path) -> Recipe:
         )
     return replace(
         recipe,
-        arguments={**recipe.arguments, "num_classes": len(classes)},
+        arguments=arguments,
         classes=classes,
         loss=partial(_loss, weights=_weights(pixels)),
-        pixels=(largest,),
+        pixels=(max(size.numel() for size in sizes),),
         data=f"{len(pictures)} pictures of {data.absolute().name}, {len(classes)} classes",
         adapt=None,
     )

@@ -147,10 +147,6 @@ def losses(net: LossNetwork | None = None) -> dict[str, PixelLoss]:
         Each loss by its name.
     """
     seen = partial(perceptual, net=net or loss_network())
-
-    def joined(**terms: tuple[float, PixelLoss]) -> PixelLoss:
-        return lambda images, targets: {name: w * loss(images, targets) for name, (w, loss) in terms.items()}
-
     l1, edges = restoration.l1, restoration.gradient
     return {
         "L1": l1,
@@ -159,11 +155,19 @@ def losses(net: LossNetwork | None = None) -> dict[str, PixelLoss]:
         "SSIM": restoration.dissimilarity,
         "SSIM + L1": restoration.mixed,
         "gradient": edges,
-        "L1 + gradient": joined(l1=(1.0, l1), gradient=(1.0, edges)),
+        "L1 + gradient": _joined(l1=(1.0, l1), gradient=(1.0, edges)),
         "perceptual": seen,
-        "perceptual + L1": joined(perceptual=(0.1, seen), l1=(1.0, l1)),
-        "perceptual + gradient": joined(perceptual=(0.1, seen), gradient=(1.0, edges)),
+        "perceptual + L1": _joined(perceptual=(0.1, seen), l1=(1.0, l1)),
+        "perceptual + gradient": _joined(perceptual=(0.1, seen), gradient=(1.0, edges)),
     }
+
+
+def _joined(**terms: tuple[float, PixelLoss]) -> PixelLoss:
+    return partial(_sum, terms)
+
+
+def _sum(terms: dict[str, tuple[float, PixelLoss]], images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {name: weight * loss(images, targets) for name, (weight, loss) in terms.items()}
 
 
 def as_loss(compare: PixelLoss) -> Loss:
@@ -180,12 +184,12 @@ def as_loss(compare: PixelLoss) -> Loss:
     callable
         Called as ``loss(net, batch)``.
     """
+    return partial(_compared, compare)
 
-    def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor | dict[str, Tensor]:
-        degraded, true = batch
-        return compare(net(degraded), true)
 
-    return loss
+def _compared(compare: PixelLoss, net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor | dict[str, Tensor]:
+    degraded, true = batch
+    return compare(net(degraded), true)
 
 
 def new_net(seed: int, even: bool = False) -> Restorer:

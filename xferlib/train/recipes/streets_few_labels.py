@@ -202,6 +202,7 @@ STUDIES = (
         chapter="developments",
         measure=_compare,
         data=f"{SCENES} drawn streets of 128x256, {LABELLED} with labels; {FIRST} steps of {BATCH} on labels alone, "
-        f"then {STEPS} steps of {BATCH} and {BATCH} in each way; measured on 48 others; {SEEDS} seeds",
+        f"then {STEPS} steps of {BATCH} in each way, and of {BATCH} more without labels where it uses them; "
+        f"measured on 48 others; {SEEDS} seeds",
     ),
 )
