@@ -14,7 +14,21 @@ from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
-from xferlib.train.recipes.reflection import BATCH, BOLD, EARLY, PANE, RISES, SIDE, STEPS, Panes, Views, mixed_blend
+from xferlib.train.recipes.reflection import (
+    BATCH,
+    BOLD,
+    EARLY,
+    JOINED,
+    PANE,
+    PLAIN,
+    RISES,
+    SIDE,
+    STEPS,
+    Panes,
+    Shares,
+    Views,
+    mixed_blend,
+)
 
 RECIPES = {recipe.name: recipe for recipe in reflection.RECIPES}
 
@@ -149,19 +163,18 @@ def test_the_last_views_are_bold_and_of_the_same_sizes(monkeypatch):
     assert shapes[1] == shapes[2] != shapes[0]
 
 
-def test_bold_windows_are_turned_and_stretched(monkeypatch):
-    monkeypatch.setattr(reflection, "RECOLOURED", 0.0)
+def test_bold_windows_are_turned_and_stretched():
     ramp = torch.arange(240).expand(3, 240, 240).to(torch.uint8)
     slopes = {}
     for seed in range(300):
-        window = reflection._bold_window(ramp, (60, 60), torch.Generator().manual_seed(seed))
+        window = reflection._bold_window(Shares(0.5, 0.6), ramp, (60, 60), torch.Generator().manual_seed(seed))
         assert window.shape == (3, 60, 60)
         along = [255 * window.diff(dim=axis)[:, 5:-5, 5:-5].mean().item() for axis in (-1, -2)]
         axis = int(abs(along[0]) < abs(along[1]))
         assert along[1 - axis] == pytest.approx(0, abs=1e-4)
         slopes.setdefault((axis, along[axis] > 0), []).append(abs(along[axis]))
     turned = sum(len(slopes[1, up]) for up in (False, True)) / 300
-    assert len(slopes) == 4 and turned == pytest.approx(reflection.TURNED / 2, abs=4 * (0.25 * 0.75 / 300) ** 0.5)
+    assert len(slopes) == 4 and turned == pytest.approx(0.6 / 2, abs=4 * (0.3 * 0.7 / 300) ** 0.5)
     steepest, flattest = (1 / factor for factor in reflection.BOLD_SCALES)
     every = [slope for each in slopes.values() for slope in each]
     stretch = np.exp(reflection.STRETCH)
@@ -171,26 +184,63 @@ def test_bold_windows_are_turned_and_stretched(monkeypatch):
 def test_bold_windows_are_recoloured(monkeypatch):
     orange = torch.tensor([200, 120, 40], dtype=torch.uint8)[:, None, None].expand(3, 50, 50)
 
-    def colours(**shares):
-        for name, share in shares.items():
-            monkeypatch.setattr(reflection, name, share)
-        windows = [reflection._bold_window(orange, (20, 20), torch.Generator().manual_seed(i)) for i in range(60)]
+    def colours(share, swapped=0.0):
+        monkeypatch.setattr(reflection, "SWAPPED", swapped)
+        generators = [torch.Generator().manual_seed(i) for i in range(60)]
+        windows = [reflection._bold_window(Shares(0, 0, share), orange, (20, 20), each) for each in generators]
         return torch.stack([255 * window.mean((1, 2)) for window in windows])
 
-    as_they_are = colours(RECOLOURED=0.0)
+    as_they_are = colours(0.0)
     assert torch.allclose(as_they_are, orange[:, 0, 0].float().expand(60, 3), atol=1e-3)
-    kept = colours(RECOLOURED=1.0, SWAPPED=0.0)
+    kept = colours(1.0)
     assert (kept[:, 0] >= kept[:, 1]).all() and (kept[:, 1] >= kept[:, 2]).all()
     assert kept.std(0).min() > 10
-    swapped = colours(SWAPPED=1.0)
+    swapped = colours(1.0, swapped=1.0)
     assert torch.allclose(swapped.sort(1).values, kept.sort(1).values, atol=1e-3)
     assert len({tuple(order) for order in swapped.argsort(1).tolist()}) == 6
 
 
+def test_two_pictures_are_joined_at_a_straight_edge(monkeypatch):
+    black, white = torch.zeros(3, 6, 10), torch.ones(3, 6, 10)
+    halves = {0: torch.zeros(6, 10), math.pi / 2: torch.zeros(6, 10)}
+    halves[0][:, 5:], halves[math.pi / 2][3:] = 1, 1
+    for angle, expected in halves.items():
+        drawn = iter([angle, 0.0])
+        with monkeypatch.context() as patch:
+            patch.setattr(reflection.augment, "uniform", lambda *a, drawn=drawn: next(drawn))
+            joined = reflection._joined(black, white, None)
+        torch.testing.assert_close(joined, expected.expand(3, 6, 10), atol=1e-5, rtol=0)
+    generator = torch.Generator().manual_seed(0)
+    areas = [reflection._joined(black, white, generator).mean().item() for _ in range(200)]
+    assert 0 < min(areas) < 0.15 and 0.85 < max(areas) < 1
+
+
+def test_shares_of_the_late_views_are_joined(monkeypatch):
+    calls = []
+    monkeypatch.setattr(reflection, "_size", lambda generator: (20, 24))
+    monkeypatch.setattr(reflection, "_joined", lambda first, second, generator: calls.append(first) or first)
+    views = Views(flat(9, (60, 80)), 0)
+    counts = {}
+    for first in (JOINED - 250, JOINED, PLAIN - 250, PLAIN):
+        calls.clear()
+        for i in range(1000):
+            views[first * BATCH + i]
+        counts[first] = len(calls) / 1000
+    assert counts[JOINED - 250] == counts[PLAIN] == 0
+    assert all(counts[first] == pytest.approx(0.75, abs=4 * 0.66 / 1000**0.5) for first in (JOINED, PLAIN - 250))
+
+
+def test_the_last_views_are_left_as_they_are_most_often():
+    shares = [reflection._shares(batch) for batch in (BOLD - 1, BOLD, JOINED - 1, JOINED, PLAIN - 1, PLAIN)]
+    plain, bold, joined = Shares(0.5), Shares(0.5, 0.5, 0.6), Shares(0.5, 0.5, 0.6, (0.25, 0.5))
+    assert shares == [plain, bold, bold, joined, joined, Shares(0.25, 0.1, 0.25)]
+
+
 @pytest.mark.parametrize("borderless", [0.0, 1.0])
 def test_a_view_without_a_border_is_cut_out_of_a_larger_pane(monkeypatch, borderless):
-    for name, share in {"VARIED": 1.0, "BORDERLESS": borderless, "SHARP": 0.0, "RELIT": 0.0}.items():
+    for name, share in {"BORDERLESS": borderless, "SHARP": 0.0, "RELIT": 0.0}.items():
         monkeypatch.setattr(reflection, name, share)
+    monkeypatch.setattr(reflection, "_shares", lambda batch: Shares(1.0))
     monkeypatch.setattr(reflection, "mixed_blend", lambda b, r, generator: ceilnet_blend(0 * b, r, sigma=3.0))
     view = Views([torch.full((3, 320, 400), 100, dtype=torch.uint8)] * 2, 0)[EARLY * BATCH]
     assert view.image.shape == Views(pictures(2), 0)[EARLY * BATCH].image.shape
@@ -306,7 +356,7 @@ def test_triples_that_do_not_fit_are_told_apart(data):
     figures = reflection.evaluate(nn.Identity(), data)
     assert next(iter(figures)) == "PSNR"
     assert (figures["triples"], figures["fitting triples"]) == (3, 2)
-    for name in ("", ", fitting triples", ", held back", ", held back, large"):
+    for name in ("", ", fitting triples", ", held back", ", held back, large", ", learned from, large"):
         for key in ("PSNR", "SSIM"):
             assert figures[f"{key}{name}"] == figures[f"input {key}{name}"]
     assert figures["PSNR, 8 views"] == figures["PSNR"] != figures["PSNR, fitting triples"]
@@ -314,6 +364,17 @@ def test_triples_that_do_not_fit_are_told_apart(data):
     assert top["PSNR, 8 views"] > top["PSNR"] + 0.5  # turned back, the darkened half is another one in each view
     with pytest.raises(FileNotFoundError):
         reflection.evaluate(nn.Identity(), None)
+
+
+def test_the_shipped_net_looks_at_streets_and_bad_light_too(data):
+    for folder, number in (("camvid/train", 13), ("low_light", 2)):
+        (data / folder).mkdir(parents=True)
+        for i in range(number):
+            Image.fromarray(np.full((8, 9, 3), 10 * i, np.uint8)).save(data / folder / f"{i:02}.png")
+    photographs, found = reflection.photographs(data), reflection.pictures(data)
+    more = [image[0, 0, 0].item() for image in found[len(photographs) :]]
+    assert more == [0, 60, 120, 0, 10]
+    assert all(torch.equal(a, b) for a, b in zip(photographs, found, strict=False))
 
 
 def test_photographs_held_back_are_blended_always_alike(data):

@@ -53,6 +53,8 @@ def data(tmp_path_factory):
     for i in range(13):
         photo = rng.integers(256, size=(24, 30 + i, 3)).astype(np.uint8)
         Image.fromarray(photo).resize((300 + 10 * i, 240)).save(root / "photos" / "set" / f"{i}.png")
+    (root / "low_light").mkdir()
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(root / "low_light" / "0.png")
     for kind in ("image", "label"):
         (root / kind).mkdir()
     for i in range(7):

@@ -79,11 +79,24 @@ def photographs(data: Path | None, held_back: bool = False) -> list[Tensor]:
         raise FileNotFoundError(
             f"{data / 'photos'} has {len(folder)} pictures; one in {HELD_BACK} is held back, give more"
         )
-    found = [_reduced(folder[i]) for i in numbers]
-    return found if held_back else found + [_reduced(photos.load(name)) for name in photos.TRAIN]
+    found = [reduced(folder[i]) for i in numbers]
+    return found if held_back else found + [reduced(photos.load(name)) for name in photos.TRAIN]
 
 
-def _reduced(image: Tensor) -> Tensor:
+def reduced(image: Tensor) -> Tensor:
+    """
+    Reduce a photograph to what is trained on.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, H, W)
+        The photograph, RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (3, h, w), uint8
+        The photograph, its longer side at most 640 pixels.
+    """
     share = min(1.0, LONGEST / max(image.shape))
     return as_bytes(TF.resize(image, [round(share * n) for n in image.shape[1:]], antialias=True))
 

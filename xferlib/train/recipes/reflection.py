@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,14 +20,14 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from xferlib.data import augment
-from xferlib.data.benchmarks import ReflectionTriples
+from xferlib.data.benchmarks import ImageFolder, ReflectionTriples
 from xferlib.data.reflections import Blend, ceilnet_blend, naive_blend, zhang_blend
 from xferlib.losses.separation import edge_loss, image_loss, separation_loss
 from xferlib.metrics.restoration import psnr, ssim
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.ops.views import average_views
 from xferlib.train.recipe import Recipe
-from xferlib.train.recipes.loss_network import as_bytes, photographs
+from xferlib.train.recipes.loss_network import as_bytes, photographs, reduced
 from xferlib.train.schedule import restarts
 from xferlib.train.stream import item_seed, shuffled
 from xferlib.zoo.loss_network import loss_network
@@ -40,16 +40,20 @@ WEAK, LIGHT, CLEAN = 0.15, 0.1, 0.04
 """Shares of `mixed_blend` with a weakened reflection, of those made in light as Zhang et al. do, and without any."""
 SHORT, LONG, UPRIGHT = (144, 304), (192, 456), 0.25
 """Late views have a shorter and a longer side between these, in pixels; such a share of the batches is upright."""
-VARIED, SPOTLESS, SHARP, BORDERLESS = 0.5, 0.12, 0.12, 0.2
-"""The share of late views that are not just as Fan et al. make them. Of these, the share without a reflection; of the
-rest, those with one that is hardly blurred; and of all, those cut out of a larger pane, whose reflection does not end
-at their border."""
+SPOTLESS, SHARP, BORDERLESS = 0.12, 0.12, 0.2
+"""Of the late views that are not just as Fan et al. make them, the share without a reflection; of the rest, those with
+one that is hardly blurred; and of all, those cut out of a larger pane, whose reflection does not end at their border.
+"""
 SHARP_SIGMAS, MARGIN, RELIT = (0.3, 2.0), 8, 0.15
-TURNED, BOLD_SCALES, STRETCH = 0.5, (0.5, 1.2), 0.2
-RECOLOURED, SATURATIONS, GAMMA, SWAPPED = 0.6, (0.3, 1.5), 0.4, 0.3
-"""Of the last views, the share of photographs that are turned by any number of quarters, the factors by which they are
-resized, and the logarithm of how much one side is by more. The share that is recoloured, by how much, the logarithm of
-the exponent of all values, and, of these, the share whose channels change places."""
+BOLD_SCALES, STRETCH = (0.5, 1.2), 0.2
+SATURATIONS, GAMMA, SWAPPED = (0.3, 1.5), 0.4, 0.3
+"""The factors by which the photographs of bold views are resized, and the logarithm of how much one side is by more.
+How much they are recoloured, the logarithm of the exponent of all values, and, of these, the share whose channels
+change places."""
+INNER = 0.7
+"""Where two photographs are joined: at most this far from the middle, of the way to the corner."""
+MORE = {"camvid/train": 6, "low_light": 1}
+"""Folders whose pictures are looked at beside the photographs: one of so many."""
 LARGE = (282, 450)
 """The commonest size of the triples; it is no multiple of a net's stride."""
 PIXELS = 150_000
@@ -69,6 +73,60 @@ Cutter = Callable[[Tensor, tuple[int, int], Generator], Tensor]
 
 
 # What is looked at
+
+
+class Shares(NamedTuple):
+    """
+    How much of the late views is changed.
+
+    Parameters
+    ----------
+    varied : float
+        Share of the views that are not just as Fan et al. make them.
+    turned, recoloured : float
+        Shares of the photographs that are turned by any number of quarters, and that are recoloured.
+    joined : tuple of float
+        Shares of the backgrounds and of the reflected pictures that are two photographs, joined at a straight edge.
+    """
+
+    varied: float
+    turned: float = 0.0
+    recoloured: float = 0.0
+    joined: tuple[float, float] = (0.0, 0.0)
+
+
+def _shares(batch: int) -> Shares:
+    if batch < BOLD:
+        return Shares(0.5)
+    if batch < JOINED:
+        return Shares(0.5, 0.5, 0.6)
+    return Shares(0.5, 0.5, 0.6, (0.25, 0.5)) if batch < PLAIN else Shares(0.25, 0.1, 0.25)
+
+
+def pictures(data: Path | None) -> list[Tensor]:
+    """
+    Read what the shipped net looks at: the photographs, and a few frames of streets and pictures in bad light.
+
+    Parameters
+    ----------
+    data : Path or None
+        Folder of real data, with pictures in ``photos`` and in the folders of `MORE`.
+
+    Returns
+    -------
+    list of Tensor, shape (3, H, W), uint8
+        The pictures, the longer side at most 640 pixels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or too few pictures are in it.
+    """
+    found = photographs(data)
+    for name, step in MORE.items():
+        folder = ImageFolder(data / name)
+        found += [reduced(folder[i]) for i in range(0, len(folder), step)]
+    return found
 
 
 def mixed_blend(background: Tensor, reflection: Tensor, generator: Generator) -> Blend:
@@ -125,14 +183,14 @@ def _window(photograph: Tensor, size: tuple[int, int], generator: Generator) -> 
     return _cut(photograph, size, (scale, scale), generator)
 
 
-def _bold_window(photograph: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
+def _bold_window(shares: Shares, photograph: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
     """Cut a rectangle out of a photograph, perhaps turned and recoloured, its sides at random scales, (3, H, W)."""
-    if augment.uniform(0, 1, generator) < TURNED:
+    if augment.uniform(0, 1, generator) < shares.turned:
         photograph = photograph.rot90(int(torch.randint(4, (), generator=generator)), (1, 2))
     stretch, scale = math.exp(augment.uniform(-STRETCH, STRETCH, generator)), augment.uniform(*BOLD_SCALES, generator)
     scales = [max(pair) for pair in zip((scale * stretch, scale / stretch), _least(photograph, size), strict=True)]
     cut = _cut(photograph, size, scales, generator)
-    return _recoloured(cut, generator) if augment.uniform(0, 1, generator) < RECOLOURED else cut
+    return _recoloured(cut, generator) if augment.uniform(0, 1, generator) < shares.recoloured else cut
 
 
 def _recoloured(image: Tensor, generator: Generator) -> Tensor:
@@ -140,6 +198,15 @@ def _recoloured(image: Tensor, generator: Generator) -> Tensor:
     image = image ** math.exp(augment.uniform(-GAMMA, GAMMA, generator))
     swaps = augment.uniform(0, 1, generator) < SWAPPED
     return image[torch.randperm(3, generator=generator)] if swaps else image
+
+
+def _joined(first: Tensor, second: Tensor, generator: Generator) -> Tensor:
+    """Put one picture in the place of another on one side of a straight edge, (3, H, W)."""
+    angle = augment.uniform(0, 2 * math.pi, generator)
+    down, right = (torch.arange(side) - (side - 1) / 2 for side in first.shape[1:])
+    across = right * math.cos(angle) + down[:, None] * math.sin(angle)
+    reach = INNER * across.amax().item()
+    return torch.lerp(first, second, (across - augment.uniform(-reach, reach, generator) + 0.5).clamp(0, 1))
 
 
 def _least(photograph: Tensor, size: tuple[int, int]) -> list[float]:
@@ -207,7 +274,8 @@ class Views(Panes):
 
     A reflection darkens towards the border, and the net learns to judge its strength by that. So it must see what its
     padding makes of the border of any size, and also pictures without it. From batch `BOLD` on the photographs are
-    turned, stretched and recoloured, for a net that knows them by heart is worse on others.
+    turned, stretched and recoloured, for a net that knows them by heart is worse on others, and from batch `JOINED` on
+    many are two in one. From batch `PLAIN` on most are left as they are, like those that are to come.
 
     Parameters
     ----------
@@ -225,12 +293,16 @@ class Views(Panes):
         if index < EARLY * BATCH:
             return super().__getitem__(index)
         size = _size(Generator().manual_seed(item_seed(self.seed + 1, index // BATCH)))
-        generator = Generator().manual_seed(item_seed(self.seed, index))
-        varied = augment.uniform(0, 1, generator) < VARIED
+        generator, shares = Generator().manual_seed(item_seed(self.seed, index)), _shares(index // BATCH)
+        varied = augment.uniform(0, 1, generator) < shares.varied
         margin = MARGIN if varied and augment.uniform(0, 1, generator) < BORDERLESS else 0
         height, width = (side + 2 * margin for side in size)
-        cut = _bold_window if index >= BOLD * BATCH else _window
+        cut = partial(_bold_window, shares) if index >= BOLD * BATCH else _window
         windows = self._windows(index, (height, width), generator, cut)
+        for layer, share in enumerate(shares.joined):
+            if augment.uniform(0, 1, generator) < share:
+                other = self.photographs[int(torch.randint(len(self.photographs), (), generator=generator))]
+                windows[layer] = _joined(windows[layer], cut(other, (height, width), generator), generator)
         pair = [augment.relight(window, generator, RELIT) for window in windows]
         pane = (varied_blend if varied else ceilnet_blend)(*pair, generator)
         return Blend(*(layer[:, margin : height - margin, margin : width - margin].contiguous() for layer in pane))
@@ -259,7 +331,11 @@ def held_back(data: Path | None, size: tuple[int, int] = (PANE, PANE)) -> list[B
         For every photograph one picture of (3, H, W), with the seventh before it as the reflection: their middles, as
         large as they can be, but reduced by at most `REDUCED`.
     """
-    middles = [_middle(image, size) for image in photographs(data, True)]
+    return _blended(photographs(data, True), size)
+
+
+def _blended(photographs: list[Tensor], size: tuple[int, int]) -> list[Blend]:
+    middles = [_middle(image, size) for image in photographs]
     generator = Generator().manual_seed(0)
     return [ceilnet_blend(image, middles[(i - 7) % len(middles)], generator) for i, image in enumerate(middles)]
 
@@ -400,13 +476,14 @@ def evaluate(net: nn.Module, data: Path | None) -> dict[str, float]:
     dict of str to float
         "PSNR" and "SSIM" on all triples; "..., fitting triples" on those whose layers add up to their input, as some
         background may be shifted against it; "..., held back"; "..., held back, large", of the commonest size of the
-        triples. Each also for the input as it is, "input ..."; and "..., 8 views" on all triples, the mean of each
-        picture turned and mirrored.
+        triples; "..., learned from, large", made alike of every fifth photograph that is trained on. Each also for the
+        input as it is, "input ..."; and "..., 8 views" on all triples, the mean of each picture turned and mirrored.
     """
     triples = [Blend(*triple) for triple in ReflectionTriples(data / "reflection_synthetic" if data else None)]
     fitting = [t for t in triples if (t.image - (t.background + t.reflection).clamp(0, 1)).abs().mean() < MISFIT]
     sets = {"": triples, ", fitting triples": fitting, ", held back": held_back(data)}
     sets[", held back, large"] = held_back(data, LARGE)
+    sets[", learned from, large"] = _blended(photographs(data)[::5], LARGE)
     figures = {}
     for name, blends in sets.items():
         for prefix, found in (("", net), ("input ", nn.Identity())):
@@ -465,26 +542,31 @@ def _recipe(
 
 
 SMALL_STEPS = 900
-EARLY, BOLD, STEPS, BATCH = 9000, 38000, 117541, 4
-"""Batches of `Panes` that the shipped net sees first, those before the photographs are turned and recoloured, all
-batches, and the pictures of each."""
-RISES = (EARLY, 15500, 25500, BOLD, 40800, 45200, 48277, 52046, 74032, 93785)
+EARLY, BOLD, JOINED, PLAIN, STEPS = 9000, 38000, 120541, 131090, 137017
+"""Batches of `Panes` that the shipped net sees first; those before the photographs are turned and recoloured, before
+they are joined, and before most of them are left as they are; and all batches."""
+BATCH = 4
+"""Pictures of each of these batches."""
+RISES = (EARLY, 15500, 25500, BOLD, 40800, 45200, 48277, 52046, 74032, 93785, 117541)
 """Batches before the learning rate rises again."""
 
 
 def _shipped(small: Recipe) -> Recipe:
-    # The shipped file was made in eleven runs: each began with an optimiser without memory, and with the weights of the
+    # The shipped file was made in twelve runs: each began with an optimiser without memory, and with the weights of the
     # one before in float16. The second had no views of `SPOTLESS`. In the third, `CLEAN` was 0.06 and the first half
-    # had the learning rate of a run half as long again. The last nine had the samples of other seeds. In the first
-    # three the net had no fine blocks, and at the coarsest scale one more in I-CNN and three more in E-CNN. The first
-    # four had `ceilnet_loss`, and the curve beside the file is theirs; the fifth and sixth were in float32, and the
-    # fifth rose to 8 / 15. The last five rose to 1 / 5, 4 / 15, 7 / 15, 1 / 3 and 1 / 3 within 50 batches, the last
-    # three within 150, and fell as a cosine of the time spent. Only in the last three did I-CNN look twice; what reads
-    # the first look began at 0, and two processes took half of each batch.
+    # had the learning rate of a run half as long again. The last ten had the samples of other seeds. Before `JOINED`
+    # there were only the photographs. In the first three the net had no fine blocks, and at the coarsest scale one more
+    # in I-CNN and three more in E-CNN. The first four had `ceilnet_loss`, and the curve beside the file is theirs; the
+    # fifth and sixth were in float32, and the fifth rose to 8 / 15. The last six rose to 1 / 5, 4 / 15, 7 / 15 and
+    # thrice 1 / 3 within 50 batches, the last four within 150, and fell as a cosine of the time spent, the last one
+    # only from `PLAIN` on. Only in the last four did I-CNN look twice; what reads the first look began at 0, and two
+    # processes took half of each batch.
     return replace(
         small,
-        dataset=lambda data, seed: Views(photographs(data), seed),
+        dataset=lambda data, seed: Views(pictures(data), seed),
         loss=decibel_loss,
+        data=f"{small.data}; every sixth frame of CamVid, SICE (demo)",
+        terms=f"{small.terms}; cite Brostow et al. 2008/2009 and SegNet, Cai et al. 2018",
         batch_size=BATCH,
         views=8,
         options={**small.options, "schedule": partial(restarts, rises=RISES, steps=STEPS, again=2 / 3, warmup=200)},
