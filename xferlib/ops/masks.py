@@ -5,8 +5,6 @@ from torch import Tensor
 
 from xferlib.ops import boxes as box_ops
 
-_WORK = 2**24
-
 
 def crop(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
     """
@@ -72,12 +70,11 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold
     _check(probabilities, boxes)
     across = _weights(boxes[:, 0], boxes[:, 2], size[1], probabilities.shape[2])
     down = _weights(boxes[:, 1], boxes[:, 3], size[0], probabilities.shape[1])
-    whole = torch.empty(len(boxes), *size, dtype=torch.bool, device=boxes.device)
-    chunk = max(1, _WORK // max(1, size[0] * size[1]))
-    for start in range(0, len(boxes), chunk):
-        some = slice(start, start + chunk)
-        reached = (down[some].sum(2, keepdim=True) > 0) & (across[some].sum(2)[:, None] > 0)
-        whole[some] = reached & (down[some] @ probabilities[some].to(down) @ across[some].mT >= threshold)
+    whole = torch.zeros(len(boxes), *size, dtype=torch.bool, device=boxes.device)
+    places = zip(_reached(down), _reached(across), strict=True)
+    for k, ((top, bottom), (left, right)) in enumerate(places):
+        found = down[k, top:bottom] @ probabilities[k].to(down) @ across[k, left:right].mT
+        whole[k, top:bottom, left:right] = found >= threshold
     return whole
 
 
@@ -85,6 +82,13 @@ def _check(masks: Tensor, boxes: Tensor) -> None:
     if len(masks) != len(boxes):
         raise ValueError(f"{len(boxes)} boxes for {len(masks)} masks; give each mask its own")
     box_ops.check(boxes)
+
+
+def _reached(weights: Tensor) -> list[tuple[int, int]]:
+    """Give the pixels along one axis that lie in each box, from the first to the one after the last."""
+    inside = weights.sum(2) > 0
+    first = inside.int().argmax(1)
+    return list(zip(first.tolist(), (first + inside.sum(1)).tolist(), strict=True))
 
 
 def _weights(start: Tensor, stop: Tensor, pixels: int, parts: int) -> Tensor:
