@@ -639,6 +639,8 @@ def test_a_finger_that_scrolls_leaves_the_divider_and_one_that_taps_moves_it(bro
     assert value() == before
     pair.tap(position={"x": 0.9 * box["width"], "y": 0.5 * box["height"]})
     assert abs(float(value()) - 90) < 3
+    pair.click(button="right", position={"x": 0.2 * box["width"], "y": 0.5 * box["height"]})
+    assert abs(float(value()) - 90) < 3
     context.close()
 
 

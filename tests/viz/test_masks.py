@@ -127,7 +127,7 @@ def test_the_default_colours_survive_colour_blindness():
 )
 def test_bytes_are_not_painted_on(paint):
     labels, palette = torch.zeros(6, 6, dtype=torch.int64), np.zeros((2, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"image of torch.uint8; expected floats"):
+    with pytest.raises(ValueError, match=r"images are torch.uint8; expected floats"):
         paint(torch.zeros(3, 6, 6, dtype=torch.uint8), labels, palette)
     assert paint(torch.zeros(3, 6, 6, dtype=torch.float64), labels, palette).dtype == torch.float32
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import check_floats
 from xferlib.ops.colour import luminance
 
 
@@ -95,6 +96,5 @@ def _grey(images: Tensor) -> Tensor:
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
         alpha = "; drop an alpha channel with images[:, :3]" if images.ndim == 4 and images.shape[1] in (2, 4) else ""
         raise ValueError(f"images of shape {tuple(images.shape)}; expected (B, 1 or 3, H, W){alpha}")
-    if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")
+    check_floats(images)
     return images if images.shape[1] == 1 else luminance(images)

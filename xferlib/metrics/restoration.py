@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops._halves import wide
+from xferlib.ops._halves import check_floats, wide
 from xferlib.ops.colour import to_light, to_ycbcr
 from xferlib.ops.degrade import to_bytes
 
@@ -177,7 +177,7 @@ def lab(images: Tensor) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images of shape {tuple(images.shape)}; expected RGB of (B, 3, H, W)")
-    _check_floats(images)
+    check_floats(images)
     rgb = images.clamp(0, 1)
     linear = to_light(rgb)
     xyz = torch.einsum("ij,bjhw->bihw", linear.new_tensor(_TO_XYZ), linear)
@@ -382,7 +382,7 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
 
 
 def _luma(images: Tensor, border: int) -> Tensor:
-    _check_floats(images)
+    check_floats(images)
     luma = to_ycbcr(to_bytes(wide(images)))[:, :1]
     height, width = luma.shape[-2:]
     if border < 0 or 2 * border >= min(height, width):
@@ -408,10 +408,5 @@ def _check(images: Tensor, targets: Tensor, data_range: float = 1.0) -> None:
         raise ValueError(f"images and targets of shape {shapes}; expected (B, C, H, W) twice, so one picture is [None]")
     if not data_range > 0:
         raise ValueError(f"data range {data_range} is not above 0; it is 1 for pictures in [0, 1]")
-    _check_floats(images)
-    _check_floats(targets)
-
-
-def _check_floats(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")
+    check_floats(images)
+    check_floats(targets)

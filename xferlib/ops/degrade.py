@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from xferlib.ops._halves import check_floats
 from xferlib.ops.resample import resize_bicubic
 
 
@@ -109,8 +110,7 @@ def to_bytes(images: Tensor) -> Tensor:
     ValueError
         If the images are no floats.
     """
-    if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")
+    check_floats(images)
     return (255 * images.clamp(0, 1)).round() / 255
 
 

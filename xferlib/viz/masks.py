@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from xferlib.ops._halves import check_floats
+
 VOID = 255
 
 _FEW = ("#3C4654", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
@@ -252,8 +254,7 @@ def ground(image: Tensor) -> Tensor:
     ValueError
         If it is no floats.
     """
-    if not image.is_floating_point():
-        raise ValueError(f"image of {image.dtype}; expected floats in [0, 1]: image / 255 makes them of bytes")
+    check_floats(image)
     return image.detach().cpu().float()
 
 

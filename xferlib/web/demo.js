@@ -341,7 +341,7 @@
         from = null;
         if (pair.hasPointerCapture(event.pointerId)) follow(event);
       };
-      pair.onpointerup = follow;
+      pair.onpointerup = (event) => void (pair.hasPointerCapture(event.pointerId) && follow(event));
       input.oninput = show;
       input.onkeydown = (event) => {
         const step = { ArrowUp: -5, ArrowDown: 5 }[event.key];

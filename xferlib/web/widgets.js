@@ -72,7 +72,9 @@
       from = null;
       if (pair.hasPointerCapture(event.pointerId)) follow(event);
     });
-    pair.addEventListener("pointerup", follow);
+    pair.addEventListener("pointerup", (event) => {
+      if (pair.hasPointerCapture(event.pointerId)) follow(event);
+    });
     input.addEventListener("input", show);
     input.hidden = false;
     figure.classList.add("xf-on");
