@@ -61,9 +61,9 @@ def test_every_way_with_few_labels_starts_from_one_net(monkeypatch):
     log = Log()
     figures = streets_few_labels._compare(log, 0)
     assert figures.keys() == {"start", *streets_few_labels.ARMS}
-    assert [steps for _, steps, *_ in log.calls] == [600] + [800] * 5
-    assert streams == [(), *[(labelled, scenes) for labelled in (20, 20, 20, 20, 400)]]
-    ways = [log.starts[f"arm{number}-run0"] for number in range(5)]
+    assert [steps for _, steps, *_ in log.calls] == [600] + [800] * 6
+    assert streams == [(), *[(labelled, scenes) for labelled in (20, 20, 20, 20, 20, 400)]]
+    ways = [log.starts[f"arm{number}-run0"] for number in range(6)]
     for start in ways[1:]:
         for key, value in ways[0].items():
             for prefix in ("", "student.", "teacher."):

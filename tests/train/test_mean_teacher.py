@@ -56,6 +56,20 @@ def test_only_the_student_learns_and_the_norms_of_the_teacher_rest():
     assert all(p.grad is not None for p in net.student.parameters())
 
 
+def test_without_other_pictures_the_student_learns_and_the_teacher_follows():
+    net, images = MeanTeacher(tiny(), 0.75).train(), torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        net.student[3].weight.add_(1.0)
+        net.student[3].bias.add_(1.0)
+    expected = tiny().train()
+    expected.load_state_dict(net.student.state_dict())
+    answer = net(images)
+    torch.testing.assert_close(answer, expected(images))
+    answer.sum().backward()
+    assert all(p.grad is not None for p in net.student.parameters())
+    assert torch.equal(net.teacher[3].weight, net.student[3].weight) and net.followed == 1
+
+
 def test_in_evaluation_the_teacher_answers_and_nothing_moves():
     net = MeanTeacher(tiny()).train()
     with torch.no_grad():
@@ -100,6 +114,17 @@ def test_samples_depend_on_seed_and_index_alone():
     image, labels, plain, changed, mask = one
     assert torch.equal(image, Noise()[7][0]) and torch.equal(labels, Noise()[7][1]) and torch.equal(plain, image)
     assert (changed <= plain).all() and mask.shape == (1, 8, 8) and mask.dtype == torch.bool
+
+
+def test_changes_have_nothing_to_do_with_the_augmentation_of_the_same_seed():
+    def drawn(sample, generator):
+        return torch.rand(3, 8, 8, generator=generator), sample[1]
+
+    samples = WithUnlabelled(
+        train.shuffled(Noise(20), 5, drawn), Noise(), lambda x, g: torch.rand(x.shape, generator=g), 5
+    )
+    labelled, changed = (torch.stack([samples[i][part] for i in range(20)]).flatten() for part in (0, 3))
+    assert torch.corrcoef(torch.stack([labelled, changed]))[0, 1].abs() < 0.1
 
 
 def test_it_trains_in_the_one_loop_and_resumes_to_the_same_bits(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
 from xferlib import train
-from xferlib.train.stream import batches, step_seed
+from xferlib.train.stream import batches, change_seed, item_seed, step_seed
 
 
 class Numbers(Dataset):
@@ -84,6 +84,12 @@ def test_processes_share_each_batch():
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="batch of 4 cannot be shared equally by 3"):
         batches(Endless(), start=0, steps=1, batch_size=4, processes=3)
+
+
+def test_an_item_is_changed_by_another_seed_than_it_is_augmented_by():
+    keys = [(seed, index) for seed in range(5) for index in range(20)]
+    assert len({make(*key) for key in keys for make in (item_seed, change_seed)}) == 200
+    assert change_seed(3, 4) == change_seed(3, 4)
 
 
 def test_step_seeds_differ_between_seeds_steps_and_processes():

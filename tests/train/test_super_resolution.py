@@ -241,14 +241,13 @@ def test_a_pattern_that_all_blocks_share_is_found_and_shown():
 
 
 def test_nets_are_measured_on_the_middles_of_photographs_held_back(monkeypatch):
-    pictures = [as_bytes(scene(100 + 4 * i, 400, seed=i)[0]) for i in range(70)]
+    pictures = [as_bytes(scene(100 + 4 * i, 400, seed=i)[0]) for i in range(49)]
     monkeypatch.setattr(sr, "photographs", lambda data, held_back: pictures if held_back else [])
     found = sr.held_back(None, 4)
-    assert len(found) == sr.MEASURED
+    assert [true.shape[2] for _, true in found] == [min(288, 100 + 4 * i) for i in range(49)]
     small, true = found[0]
     assert true.shape == (1, 3, 100, 288) and small.shape == (1, 3, 25, 72)
     assert torch.equal(true[0], pictures[0][:, :, 56:344] / 255)
-    assert found[1][1].shape[2] == 108
     assert (255 * small).sub((255 * small).round()).abs().max() < 1e-4  # bytes
 
 

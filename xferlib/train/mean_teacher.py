@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from xferlib.data.augment import rectangle
-from xferlib.train.stream import item_seed
+from xferlib.train.stream import change_seed
 
 
 class MeanTeacher(nn.Module):
@@ -70,22 +70,24 @@ class MeanTeacher(nn.Module):
         self, images: Tensor, plain: Tensor | None = None, changed: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """
-        Answer as the teacher does; or, with pictures that have no labels, let both answer for the loss.
+        Answer as the teacher does; in training as the student, and with pictures without labels as both do.
+
+        In training the teacher first takes a step after the student.
 
         Parameters
         ----------
         images : Tensor, shape (B, 3, H, W)
             The images; those with labels while training.
         plain : Tensor, shape (U, 3, H, W), optional
-            Images without labels, for the teacher, which first takes a step after the student.
+            Images without labels, for the teacher.
         changed : Tensor, shape (U, 3, H, W), optional
             The same images, changed in light or in parts, for the student.
 
         Returns
         -------
         Tensor or tuple of Tensor
-            Logits (B, C, H, W) of the teacher; with `plain`, the student's logits of `images` and of `changed`, and
-            the teacher's of `plain`, which carry no gradient.
+            Logits (B, C, H, W) of the teacher, or in training of the student; with `plain`, the student's logits of
+            `images` and of `changed`, and the teacher's of `plain`, which carry no gradient.
 
         Raises
         ------
@@ -94,9 +96,11 @@ class MeanTeacher(nn.Module):
         """
         if (plain is None) != (changed is None):
             raise ValueError("only one of plain and changed is given; the loss needs both, labelling neither")
-        if plain is None:
+        if plain is None and not self.training:
             return self.teacher(images)
         self._follow()
+        if plain is None:
+            return self.student(images)
         with torch.no_grad():
             guess = self.teacher(plain)
         # One after the other, for a norm of the batch should not mix pictures in plain and in changed light; and the
@@ -148,7 +152,7 @@ class WithUnlabelled(Dataset):
     change : callable
         Called as ``change(image, generator)``; gives the changed image. It must leave every pixel in its place.
     seed : int
-        Seed of the changes and rectangles, 0 or larger.
+        Seed of the changes and rectangles, 0 or larger; streams of the same seed draw others.
     """
 
     def __init__(
@@ -160,5 +164,5 @@ class WithUnlabelled(Dataset):
         """Sample `index` of the run; it depends on the seed and the index alone."""
         image, labels = self.labelled[index]
         plain = self.unlabelled[index][0]
-        generator = Generator().manual_seed(item_seed(self.seed, index))
+        generator = Generator().manual_seed(change_seed(self.seed, index))
         return image, labels, plain, self.change(plain, generator), rectangle(plain.shape[-2:], generator)[None]

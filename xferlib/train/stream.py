@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-_ORDER, _AUGMENT, _STEP = range(3)
+_ORDER, _AUGMENT, _STEP, _CHANGE = range(4)
 
 
 def _seed(*key: int) -> int:
@@ -55,6 +55,25 @@ def item_seed(seed: int, index: int) -> int:
         Seed of 64 bits.
     """
     return _seed(seed, _AUGMENT, index)
+
+
+def change_seed(seed: int, index: int) -> int:
+    """
+    Seed of how one item of a stream is changed again, which has nothing to do with its augmentation.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the stream, 0 or larger.
+    index : int
+        Item, from 0.
+
+    Returns
+    -------
+    int
+        Seed of 64 bits, never that of `item_seed`.
+    """
+    return _seed(seed, _CHANGE, index)
 
 
 class Shuffled(Dataset):

@@ -102,7 +102,7 @@ def labels_alone(net: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     Parameters
     ----------
     net : nn.Module
-        The net itself.
+        The net itself, or one that is averaged as it learns.
     batch : tuple of Tensor
         A batch of `stream`.
 
@@ -150,6 +150,7 @@ def with_unlabelled(
 
 ARMS: dict[str, tuple[Callable[..., Any], float | None, int]] = {
     "labels alone": (labels_alone, None, LABELLED),
+    "labels alone, averaged": (labels_alone, 0.98, LABELLED),
     "pseudo-labels": (partial(with_unlabelled, own=True), 0.0, LABELLED),
     "mean teacher": (with_unlabelled, 0.98, LABELLED),
     "mean teacher, CutMix": (partial(with_unlabelled, mix=True), 0.98, LABELLED),

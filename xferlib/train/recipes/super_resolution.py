@@ -44,8 +44,8 @@ SIDE, BATCH = 32, 16
 FRAME, PAPERS = 8, 0.5
 """Where pieces come from cameras: pixels around one that the blocks of JPEG begin in, and the share that is made small
 as in papers after all."""
-MEASURED, LONGEST = 30, 288
-"""Photographs that nets are measured on, and pixels a side of the middle of each; 2, 3 and 4 divide it."""
+LONGEST = 288
+"""Pixels a side of the middle of the photographs that nets are measured on; 2, 3 and 4 divide it."""
 SEEN = {"relu2_2": 1.0, "relu3_4": 1.0}
 """Layers of the loss network by which all nets are measured."""
 CONTENT = {"relu1_2": 0.05, "relu2_2": 0.05, "relu3_4": 0.025}
@@ -197,9 +197,13 @@ def _judge(device: torch.device) -> nn.Module:
 
 
 def _features(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    return _judge(images.device)(images, tuple(layers))
+
+
+def _half_features(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Compute features in half precision; what is summed over them is not."""
     with half_precision(images.device):
-        found = _judge(images.device)(images, tuple(layers))
+        found = _features(images, layers)
     return {layer: features.float() for layer, features in found.items()}
 
 
@@ -246,8 +250,8 @@ def _features_alone(net: nn.Module, batch: Sample) -> dict[str, Tensor]:
 def _seen(made: Tensor, true: Tensor) -> dict[str, Tensor]:
     layers = tuple(dict.fromkeys([*CONTENT, *TEXTURES]))
     with torch.no_grad():
-        wanted = _features(true, layers)
-    found = _features(made, layers)
+        wanted = _half_features(true, layers)
+    found = _half_features(made, layers)
     count = true.shape[-1] // PATCH
     textures = {layer: mean_gram(patches(wanted[layer], count)) for layer in TEXTURES}
     local = {layer: patches(found[layer], count) for layer in TEXTURES}
@@ -275,9 +279,8 @@ def held_back(data: Path | None, factor: int) -> list[Sample]:
     list of tuple of Tensor, shapes (1, 3, h, w) and (1, 3, factor * h, factor * w)
         Small pictures, and the middles of photographs that nothing was trained on, RGB in [0, 1].
     """
-    pictures = photographs(data, held_back=True)
-    chosen = pictures[:: max(1, len(pictures) // MEASURED)][:MEASURED]
-    middles = [modcrop(TF.center_crop(each, [min(LONGEST, n) for n in each.shape[1:]]), factor) for each in chosen]
+    found = photographs(data, held_back=True)
+    middles = [modcrop(TF.center_crop(each, [min(LONGEST, n) for n in each.shape[1:]]), factor) for each in found]
     return [(to_bytes(downscale(each[None] / 255, factor)), each[None] / 255) for each in middles]
 
 
@@ -493,13 +496,13 @@ STUDIES = (
         chapter="super_resolution",
         measure=_weave,
         data=f"photographs of the recipe sr-x4, {WEAVE_STEPS} steps with the settings of sr-x4-feature; measured on "
-        f"{MEASURED} held-back photographs",
+        "those held back",
     ),
     Study(
         name="sr-cameras",
         chapter="super_resolution",
         measure=_one_or_many,
         data=f"photographs of the recipe sr-x4-feature, small as in papers or from many cameras, {CAMERA_STEPS} steps "
-        f"each; measured on {MEASURED} held-back photographs, taken by five cameras",
+        f"each; measured on those held back, taken by five cameras",
     ),
 )
