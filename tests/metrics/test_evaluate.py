@@ -21,6 +21,8 @@ def test_sums_before_it_divides_and_takes_images_of_any_size():
     f1 = [metrics.boundary_f1(s.argmax(1)[0], t, 3) for s, t in zip(logits, truths, strict=True)]
     assert found["boundary F1"] == pytest.approx(sum(f1) / 3)
     assert next(iter(found)) == "mean IU"
+    labels = iter([score.argmax(1) for score in logits])
+    assert metrics.evaluate(lambda image: next(labels), [(torch.rand(3, *t.shape), t) for t in truths], 3) == found
 
 
 def test_predicts_without_gradients():

@@ -1,14 +1,20 @@
 """A net for a reader's own folder, from pictures and masks to labels on a picture."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from xferlib import cli, zoo
+from xferlib.data.folders import masks
+from xferlib.metrics.segmentation import evaluate
 from xferlib.train import RecipeError, recipes
 from xferlib.train import recipe as running
 from xferlib.train.recipes import folder
+from xferlib.zoo.memory import apply_within, bytes_per_pixel, halo_of
 
 
 @pytest.fixture
@@ -106,6 +112,18 @@ def test_a_picture_too_small_to_be_measured_is_told_before_the_training(mine, ca
     assert cli.main(["train", "segnet", "--data", "mine", "--steps", "1", "--device", "cpu"]) == 2
     assert "28" in capsys.readouterr().err
     assert not (mine.parent / "runs").exists()
+
+
+def test_large_pictures_are_measured_tile_by_tile(mine, monkeypatch):
+    torch.manual_seed(0)
+    net, sizes = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)).eval(), []
+    net.stride, held_back = 1, masks(mine, "val")
+    whole, allowed = evaluate(net, held_back, 3), int(1000 * bytes_per_pixel(net))
+    assert halo_of(net) == 1
+    net.register_forward_hook(lambda net, images, _: sizes.append(images[0].shape[2] * images[0].shape[3]))
+    monkeypatch.setattr(folder, "apply_within", partial(apply_within, max_memory=allowed))
+    assert recipes.find("fcn8s").evaluate(net, mine) == whole
+    assert len(sizes) > 2 and max(sizes) <= 1000
 
 
 def test_the_first_line_tells_what_the_folder_holds(mine, capsys):

@@ -189,6 +189,19 @@ def test_a_run_that_is_broken_off_goes_on(tiny, tmp_path):
     assert resumed.sha256 == whole.sha256 and not checkpoint.exists()
 
 
+def test_a_run_on_other_pictures_does_not_go_on_from_the_checkpoint_of_these(tiny, tmp_path, monkeypatch):
+    asked, stopping = _stopping()
+    with pytest.raises(KeyboardInterrupt):
+        _run(replace(tiny, loss=stopping, options={"save_every": 0.0}), data="one")
+    with pytest.raises(RecipeError, match="there is no checkpoint to go on from"):
+        _run(tiny, data="other", resume=True)
+    _run(replace(tiny, loss=stopping), data="other")
+    assert len(asked) == 13 + 20
+    monkeypatch.chdir(tmp_path / "runs")
+    _run(replace(tiny, loss=stopping), data="../one", runs=".", resume=True)
+    assert len(asked) == 13 + 20 + 8
+
+
 def test_each_step_is_logged_once_though_the_run_was_broken_off(tiny, tmp_path):
     _, stopping = _stopping()
     with pytest.raises(KeyboardInterrupt):

@@ -89,6 +89,18 @@ def test_a_record_tells_of_the_study_as_it_is(study):
     assert json.loads(RECORDED[study.name].read_text("utf-8"))["data"] == study.data
 
 
+@pytest.mark.parametrize("name", sorted(RECORDED.keys() & {each.name for each in (*RECIPES, *recipes.studies())}))
+def test_a_record_says_what_it_cost(name):
+    cost = json.loads(RECORDED[name].read_text("utf-8"))["cost"]
+    assert cost["seconds"] > 0 and cost["hardware"]
+
+
+@pytest.mark.parametrize("row", [row for row in zoo.rows() if row.name in RECORDED], ids=lambda row: row.name)
+def test_a_net_and_its_record_say_the_same(row):
+    kept = json.loads(RECORDED[row.name].read_text("utf-8"))
+    assert (row.result, row.cost) == (kept["figures"], kept["cost"])
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_samples_depend_on_their_number_alone(recipe, data):
     one, two = recipe.dataset(data, 0), recipe.dataset(data, 0)

@@ -216,7 +216,8 @@ def evaluate(
     Parameters
     ----------
     predict : callable
-        Takes images (1, 3, H, W) and returns logits (1, C, H, W), as a net in evaluation mode does.
+        Takes images (1, 3, H, W) and returns logits (1, C, H, W), as a net in evaluation mode does, or labels
+        (1, H, W).
     dataset : iterable of (image, labels)
         Images (3, H, W), whose sizes may differ, and their labels (H, W).
     num_classes : int
@@ -237,7 +238,8 @@ def evaluate(
     """
     total, f1 = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
     for image, labels in dataset:
-        answer = predict(image[None])[0].argmax(0)
+        answer = predict(image[None])[0]
+        answer = answer.argmax(0) if answer.ndim == 3 else answer
         total += confusion(answer, labels, num_classes, void)
         f1.append(boundary_f1(answer, labels, num_classes, void=void))
     if not f1:

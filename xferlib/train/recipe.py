@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import nn
@@ -124,7 +125,7 @@ def run(
     """
     Train a recipe's net, measure it, and save both.
 
-    A run that is killed goes on where it was when it is started again: its checkpoint lies in
+    A run that is killed goes on where it was when it is started again, with the same ``data``: its checkpoint lies in
     ``runs/NAME/`` until the net is saved. A line for every step is in ``log.csv`` beside it.
 
     Parameters
@@ -174,9 +175,10 @@ def run(
     departs = command != _command(recipe)
     steps = recipe.steps if steps is None else steps
     seed = recipe.seed if seed is None else seed
+    own = _mark(data) if data else ""
     data = Path(data).expanduser() if data else home()
     folder = Path(out) if smoke else Path(runs) / recipe.name
-    checkpoint = None if smoke else folder / f"steps{steps}-seed{seed}.pt"
+    checkpoint = None if smoke else folder / f"steps{steps}-seed{seed}{own}.pt"
     if resume and not (checkpoint and checkpoint.exists()):
         named = checkpoint or "a trial of two steps"
         raise RecipeError(f"{named}: there is no checkpoint to go on from; start without --resume")
@@ -244,6 +246,11 @@ def run(
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return row
+
+
+def _mark(data: str | os.PathLike) -> str:
+    """Tell the checkpoints of one folder from those of another."""
+    return f"-data{crc32(str(Path(data).expanduser().resolve()).encode()):08x}"
 
 
 def _small_batch(hardware: Mapping[str, Any]) -> int:

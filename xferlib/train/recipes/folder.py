@@ -20,6 +20,7 @@ from xferlib.nets.segnet import SegNet
 from xferlib.nets.unet import UNet
 from xferlib.train.recipe import Recipe, RecipeError
 from xferlib.train.recipes.streets import SLIM, WIDTHS
+from xferlib.zoo.memory import apply_within
 
 CROP, SCALES = (256, 256), (0.6, 1.4)
 
@@ -41,7 +42,12 @@ def _loss(net: nn.Module, batch: tuple[Tensor, Tensor], weights: tuple[float, ..
 
 def _measure(net: nn.Module, data: Path) -> dict[str, float]:
     held_back = masks(data, "val")
-    return evaluate(net, held_back, len(held_back.classes))
+    return evaluate(partial(_labels, net), held_back, len(held_back.classes))
+
+
+def _labels(net: nn.Module, images: Tensor) -> Tensor:
+    """Label a picture of any size, (1, H, W), within the memory that applying the net would take."""
+    return apply_within(net, images[0], then=lambda logits: logits.argmax(1))[None]
 
 
 def _weights(pixels: Tensor) -> tuple[float, ...]:
