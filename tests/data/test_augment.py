@@ -66,6 +66,22 @@ def test_relight_stays_in_range_and_strength_zero_changes_nothing():
     assert torch.allclose(augment.relight(image, rng(), 0), image, atol=1e-6)
 
 
+def test_relight_changes_contrast_and_tints_each_channel():
+    strength = 0.3
+    image = torch.cat([torch.full((3, 8, 4), 0.4), torch.full((3, 8, 4), 0.6)], 2)
+    relit = torch.stack([augment.relight(image, rng(seed), strength) for seed in range(60)])
+    dark, bright = relit[..., 0, 0], relit[..., 0, -1]
+    means = (dark + bright) / 2
+    contrasts = (bright - dark) / means / (0.2 / 0.5)  # neither brightness nor a tint changes it
+    torch.testing.assert_close(contrasts, contrasts[:, :1].expand(-1, 3), rtol=1e-3, atol=0)
+    assert 1 - strength - 1e-3 < contrasts.min() < 0.75 and 1.25 < contrasts.max() < 1 + strength + 1e-3
+    tints = means / means[:, :1]  # of grey
+    low, high = ((1 - s * strength / 3) / (1 + s * strength / 3) for s in (1, -1))
+    for channel in (1, 2):
+        assert low - 1e-3 < tints[:, channel].min() < 0.9 and 1.1 < tints[:, channel].max() < high + 1e-3
+    assert (tints[:, 1] - tints[:, 2]).abs().max() > 0.05
+
+
 def test_same_generator_same_sample():
     sample = torch.rand(3, 40, 40), torch.randint(5, (40, 40))
     one, two = (augment.scaled_crop(*sample, (20, 20), (0.5, 2), rng(3)) for _ in range(2))

@@ -20,6 +20,14 @@ def test_only_what_is_sure_becomes_a_label():
     assert pseudo_labels(logits, 1.0).tolist() == [[[VOID] * 3]]
 
 
+def test_a_probability_of_the_confidence_is_enough():
+    even, uneven = torch.zeros(1, 2, 1, 1), torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)  # one half, exactly
+    assert pseudo_labels(even, 0.5).item() == 0
+    assert pseudo_labels(even, 0.5 + 1e-6).item() == VOID
+    assert consistency(uneven, even, 0.5) == consistency(uneven, even) > 0
+    assert consistency(uneven, even, 0.5 + 1e-6) == 0
+
+
 def test_consistency_by_hand():
     one, other = logits_of([0.8, 0.2], [0.5, 0.5]), logits_of([0.6, 0.4], [0.5, 0.5])
     assert consistency(one, other).item() == pytest.approx((2 * 0.2**2 + 0) / 2)
@@ -82,6 +90,16 @@ def test_info_nce_gradient():
             r"\(1, 2, 1, 1\) and a guess of \(1, 3, 1, 1\)",
             lambda: consistency(torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1)),
         ),
+        *(
+            (f"confidence {number} is not a probability", lambda loss=loss, number=number: loss(number))
+            for number in (-1e-9, 1 + 1e-9, math.nan)
+            for loss in (
+                lambda number: pseudo_labels(torch.zeros(1, 2, 1, 1), number),
+                lambda number: consistency(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), number),
+            )
+        ),
+        (r"\(2, 3, 4\) and \(2, 3, 4\); expected \(N, D\)", lambda: info_nce(torch.ones(2, 3, 4), torch.ones(2, 3, 4))),
+        (r"\(3,\) and \(3,\); expected", lambda: info_nce(torch.ones(3), torch.ones(3))),
         ("temperature 0", lambda: info_nce(torch.ones(2, 2), torch.ones(2, 2), 0)),
         (r"\(2, 3\) and \(3, 3\)", lambda: info_nce(torch.ones(2, 3), torch.ones(3, 3))),
     ],

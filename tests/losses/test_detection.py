@@ -30,6 +30,34 @@ def test_anchor_boxes_by_hand():
     assert terms["anchor boxes"].item() == pytest.approx(4 * (1 - 1 / 18) / 2)
 
 
+def test_the_code_of_an_object_by_hand():
+    # The anchor of 10 by 10 is an object, for it overlaps by .8; the next is background and the last neither. Of the
+    # code (0, -1/10, 0, ln .8) the second is below the bend at 1/9 and the fourth above.
+    terms = proposal_loss(proposals(), [torch.tensor([[0.0, 0, 10, 8]])])
+    assert terms["anchor boxes"].item() == pytest.approx((0.5 * 0.1**2 * 9 + math.log(1.25) - 1 / 18) / 2)
+
+
+def softplus(x):
+    return math.log1p(math.exp(x))
+
+
+def test_the_best_anchor_of_a_box_is_an_object_below_the_threshold():
+    terms = proposal_loss(proposals(objectness=2.0), [torch.tensor([[0.0, 0, 10, 6]])])  # it overlaps by .6
+    assert terms["objectness"].item() == pytest.approx((softplus(-2) + softplus(2)) / 2)
+    assert terms["anchor boxes"].item() > 0
+
+
+@pytest.mark.parametrize(("objects", "ground", "chosen"), [(20, 30, (5, 5)), (3, 30, (3, 7)), (40, 2, (5, 2))])
+def test_half_of_the_anchors_to_learn_from_are_objects_at_most(objects, ground, chosen):
+    anchors = torch.cat([ANCHORS[:1].expand(objects, 4), ANCHORS[1:2].expand(ground, 4)])
+    number = len(anchors)
+    found = Proposals(anchors, torch.zeros(number).long(), torch.full((1, number), 2.0), torch.ones(1, number, 4))
+    terms = proposal_loss(found, [ANCHORS[:1]], count=10)
+    wanted = chosen[0] * softplus(-2) + chosen[1] * softplus(2)
+    assert terms["objectness"].item() == pytest.approx(wanted / sum(chosen))
+    assert terms["anchor boxes"].item() == pytest.approx(chosen[0] * 4 * (1 - 1 / 18) / sum(chosen))
+
+
 def test_without_objects_only_the_ground_counts():
     terms = proposal_loss(proposals(objectness=-3.0), [torch.zeros(0, 4)])
     assert terms["objectness"].item() == pytest.approx(math.log1p(math.exp(-3)))
@@ -90,8 +118,9 @@ def test_gradients():
         assert torch.autograd.gradcheck(lambda x, c=coupled: mask_loss(x, classes, masks, coupled=c), logits)
 
 
-def test_all_five_terms():
-    learned = Learned(
+@pytest.fixture
+def learned():
+    return Learned(
         proposals(),
         [ANCHORS[:1]],
         logits=torch.zeros(4, 3),
@@ -101,8 +130,16 @@ def test_all_five_terms():
         masks=torch.zeros(1, 3, 2, 2),
         true_masks=torch.tensor([[[True, False], [True, True]]]),
     )
+
+
+def test_all_five_terms(learned):
     terms = mask_rcnn_loss(learned)
     assert terms["classes"].item() == pytest.approx(math.log(3))
     assert terms["boxes"].item() == pytest.approx(4 * (1 - 1 / 18) / 4)  # over all sampled boxes, as Fast R-CNN
     assert terms["masks"].item() == pytest.approx(math.log(2))
     assert list(terms) == ["objectness", "anchor boxes", "classes", "boxes", "masks"]
+
+
+def test_masks_that_compete_are_compared_as_such(learned):
+    terms = mask_rcnn_loss(learned, coupled=True)
+    assert terms["masks"].item() == pytest.approx(math.log(3))

@@ -135,6 +135,20 @@ def test_sums_over_a_picture_do_not_outgrow_float16(masked):
     torch.testing.assert_close(attention_map(features.half()).double(), attention_map(features), rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_differences_of_features_do_not_outgrow_float16(autocast):
+    student, teacher = (300 * random(1, 4, 6, 8, seed=seed).half() for seed in (0, 1))
+    boxes = [torch.tensor([[0.0, 0, 32, 24], [4.0, 8, 20, 24]])]
+    for loss in (
+        hint_loss,
+        lambda x, y: region_mimic_loss(x, y, None, stride=4),
+        lambda x, y: region_mimic_loss(x, y, boxes, stride=4),
+    ):
+        with torch.autocast("cpu", torch.float16, enabled=autocast):
+            found = loss(student, teacher)
+        assert found.item() == pytest.approx(loss(student.double(), teacher.double()).item(), rel=1e-5)
+
+
 def test_the_teacher_gets_no_gradient():
     student, teacher = random(2, 3, 4, 4).requires_grad_(), random(2, 3, 4, 4, seed=1).requires_grad_()
     boxes = [torch.tensor([[0.0, 0, 2, 2]])] * 2
@@ -171,6 +185,19 @@ def test_void_counts_in_neither_term():
     assert torch.allclose(
         loss, 0.6 * cross_entropy(student, labels) + 0.4 * soft_target_loss(student, teacher, 2.0, labels != 255)
     )
+
+
+def test_another_void():
+    student, teacher = random(2, 5, 3, 4), random(2, 5, 3, 4, seed=1)
+    labels = torch.randint(5, (2, 3, 4), generator=torch.Generator().manual_seed(0))
+    voids = []
+    for void in (255, 7):
+        labels[:, :, :2] = void
+        voids.append(distillation_loss(student, labels, teacher, temperature=2.0, share=0.4, ignore=void))
+    assert torch.equal(*voids)
+    labels[:, :, :2] = 3
+    ignored = distillation_loss(student, labels, teacher, temperature=2.0, share=0.4, ignore=3)
+    assert not torch.allclose(ignored, distillation_loss(student, labels, teacher, temperature=2.0, share=0.4))
 
 
 def test_a_picture_of_class_255_is_no_void():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -67,6 +69,17 @@ def test_style_by_hand():
     assert style_loss({"a": F, "b": F}, grams, {"a": 0.5, "b": 0.25}).item() == pytest.approx(layer * 0.75)
 
 
+def test_each_picture_has_its_own_style_or_all_have_one():
+    pair = torch.cat([F, P])
+    own = style_loss({"a": pair}, {"a": mean_gram(pair.flip(0))}, {"a": 1.0})
+    one = style_loss({"a": pair}, {"a": mean_gram(P)}, {"a": 1.0})
+    torch.testing.assert_close(own, 2 * one)
+    for pictures, styles in ((F, pair), (pair, pair.repeat(2, 1, 1, 1)[:3])):
+        numbers = f"a: {len(styles)} Gram matrices of styles for {len(pictures)} pictures; give one, or one a picture"
+        with pytest.raises(ValueError, match=numbers):
+            style_loss({"a": pictures}, {"a": mean_gram(styles)}, {"a": 1.0})
+
+
 def test_style_of_any_size():
     # A style twice as large that repeats itself is the same style, as it is not with Gram matrices that are sums.
     large = F.repeat(1, 1, 2, 3)
@@ -89,6 +102,11 @@ def test_variation_by_hand():
     assert total_variation(image).item() == (1 + 4) + (4 + 9)
     assert total_variation(torch.full((2, 3, 4, 5), 0.3)).item() == 0
     assert total_variation(image.repeat(3, 1, 1, 1)).item() == 18
+
+
+def test_variation_of_bytes_which_would_wrap_is_refused():
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        total_variation(torch.tensor([[[[0, 200], [0, 200]]]], dtype=torch.uint8))
 
 
 def test_gradients():
@@ -168,6 +186,8 @@ def test_errors_name_the_value_and_the_way_out(net):
         gram(F[0])
     with pytest.raises(ValueError, match="a picture of the same size"):
         content_loss(F, torch.zeros(1, 2, 2, 2))
+    with pytest.raises(ValueError, match=r"features of shape \(3, 2, 1, 2\) and content of \(2, 2, 1, 2\)"):
+        content_loss(F.repeat(3, 1, 1, 1), F.repeat(2, 1, 1, 1))
     with pytest.raises(ValueError, match="layer 'b' has a weight but not both"):
         style_loss(features, {"a": mean_gram(F)}, {"b": 1.0})
     with pytest.raises(ValueError, match="2 and 3 channels; use one net"):
@@ -182,3 +202,21 @@ def test_errors_name_the_value_and_the_way_out(net):
         style_targets(net, [image, image], ("relu1_1",), [1.0])
     with pytest.raises(ValueError, match="0 styles"):
         style_targets(net, [], ("relu1_1",))
+    for shares in ([1.0, -1.0], [3.0, -1.0], [0.0, 0.0]):
+        with pytest.raises(ValueError, match=rf"2 styles with shares \[{shares[0]}, {shares[1]}\]; give one a style"):
+            style_targets(net, [image, image], ("relu1_1",), shares)
+
+
+@pytest.mark.parametrize("weight", [-1e-9, math.nan])
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("relu1_1", lambda weight: Weights({"relu2_1": 1.0, "relu1_1": weight})),
+        ("relu1_1", lambda weight: Weights({}, {"relu2_1": 1.0, "relu1_1": weight})),
+        ("total variation", lambda weight: Weights({"relu1_1": 1.0}, {}, weight)),
+    ],
+)
+def test_no_weight_is_negative(weight, name, made):
+    made(0.0)
+    with pytest.raises(ValueError, match=f"weight {weight} of {name}; it must be at least 0"):
+        made(weight)

@@ -68,6 +68,9 @@ def test_gradient_and_dissimilarity_are_those_of_the_metrics():
     one, other = torch.rand(2, 2, 3, 14, 13, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(gradient(one, other), gradient_error(one, other).mean())
     torch.testing.assert_close(dissimilarity(one, other), 1 - ssim(one, other, data_range=1).mean())
+    for data_range in (0.5, 255):
+        found = dissimilarity(data_range * one, data_range * other, data_range=data_range)
+        torch.testing.assert_close(found, dissimilarity(one, other))
 
 
 def test_mixture_by_hand():
@@ -157,6 +160,18 @@ def test_errors_say_what_is_wrong():
             checkerboard(images, images, period, blocks)
     with pytest.raises(ValueError, match="pictures of 4x4 are smaller than the window of 11"):
         dissimilarity(one, one)
+
+
+def test_structure_and_grids_are_judged_in_full_under_autocast():
+    one, other = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for loss in (dissimilarity, lambda x, y: checkerboard(x, y, 2)):
+        gradients, losses = [], []
+        for enabled in (False, True):
+            image = one.clone().requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                losses.append(loss(image, other))
+            gradients += torch.autograd.grad(losses[-1], image)
+        assert torch.equal(*losses) and torch.equal(*gradients)
 
 
 def test_no_loss_changes_its_arguments():

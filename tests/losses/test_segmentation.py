@@ -141,6 +141,16 @@ def test_pixel_counts_by_hand():
     assert pixel_counts(labels, 4).tolist() == [2, 0, 3, 0]
 
 
+@pytest.mark.parametrize("void", [-1, 2, 4, 1000])
+def test_counts_and_soft_iu_with_another_void(void):
+    generator = torch.Generator().manual_seed(0)
+    labels, logits = torch.randint(2, (1, 5, 6), generator=generator), torch.randn(1, 4, 5, 6, generator=generator)
+    labels[:, 2:4] = 255
+    other = labels.where(labels != 255, void)
+    assert torch.equal(pixel_counts(other, 4, void), pixel_counts(labels, 4))
+    assert torch.equal(soft_iu_loss(logits, other, void), soft_iu_loss(logits, labels))
+
+
 @pytest.mark.parametrize("label", [-1, 4, 254])
 def test_a_label_that_is_no_class_is_named(label):
     with pytest.raises(ValueError, match=f"label {label} "):
@@ -166,6 +176,12 @@ def test_weights_without_sense_are_refused():
         class_weights(torch.tensor([1]), c=1.0)
     with pytest.raises(ValueError, match="every count is zero"):
         class_weights(torch.tensor([0, 0]))
+    with pytest.raises(ValueError, match="c is nan"):
+        class_weights(torch.tensor([1]), c=math.nan)
+    with pytest.raises(ValueError, match="class 1 has -2 pixels; counts start at 0"):
+        class_weights(torch.tensor([5, -2, 1]))
+    with pytest.raises(ValueError, match="class 2 has nan pixels"):
+        class_weights(torch.tensor([5, 0, math.nan]))
 
 
 def test_soft_iu_by_hand():

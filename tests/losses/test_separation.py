@@ -128,6 +128,22 @@ def test_a_flat_layer_has_a_value_and_a_gradient(flat):
     assert layers.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("flat", [0, 1])
+def test_a_flat_layer_in_float16(flat):
+    layers = noise(2, 1, 3, 8, 8).half()
+    layers[flat] = 0.5
+    layers.requires_grad_()
+    value = exclusion(layers[0], layers[1])
+    value.backward()
+    assert value.item() == 0 and layers.grad.isfinite().all()
+
+
+def test_exclusion_of_float16_is_that_of_float32():
+    one, other = noise(2, 2, 3, 16, 16).half()
+    torch.testing.assert_close(exclusion(one, other), exclusion(one.float(), other.float()))
+    assert exclusion(0.01 * one, other) > 0
+
+
 def test_features_by_hand(net):
     one, other = noise(2, 2, 3, 8, 8)
     found, true = net(one, ("relu1_1", "relu2_1")), net(other, ("relu1_1", "relu2_1"))

@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import tensor
 
+from xferlib.metrics import _coco
 from xferlib.metrics.instances import AREAS, AveragePrecision, average_precision
 from xferlib.ops.instances import Instances
 
@@ -377,6 +378,18 @@ def test_hundreds_of_objects():
 
 def test_large_objects_in_a_picture_of_odd_size():
     check(*zip(*(scene(seed, size=(71, 150), longest=140) for seed in (60, 61, 62)), strict=True), areas=AREAS)
+
+
+def test_autocast_rounds_no_count_of_pixels():
+    truth = rectangles([(0, 0, 37, 23)])
+    found = rectangles([(0, 0, 37, 23), (0, 0, 37, 12)], scores=[0.5, 0.9])  # 12 of 23 rows are just enough
+    expected = average_precision([found], [truth], areas={})
+    with torch.autocast("cpu", torch.bfloat16):
+        assert average_precision([found], [truth], areas={}) == expected
+    counts = [_coco.overlaps(found, truth, "masks")]
+    with torch.autocast("cpu", torch.bfloat16):
+        counts.append(_coco.overlaps(found, truth, "masks"))
+    assert all(np.array_equal(a, b) for a, b in zip(*counts, strict=True))
 
 
 def test_masks_without_pixels_find_nothing():

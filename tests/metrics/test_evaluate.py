@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -40,3 +42,21 @@ def test_predicts_without_gradients():
 def test_refuses_an_empty_dataset():
     with pytest.raises(ValueError, match="empty"):
         metrics.evaluate(lambda image: image, [], 3)
+
+
+def test_another_void():
+    generator = torch.Generator().manual_seed(0)
+    truth, logits = torch.randint(3, (8, 9), generator=generator), torch.randn(1, 3, 8, 9, generator=generator)
+    found = []
+    for void in (255, 7):
+        truth[2:4] = void
+        found.append(metrics.evaluate(lambda image: logits, [(torch.rand(3, 8, 9), truth)], 3, void))
+    assert found[0] == found[1]
+
+
+def test_counts_of_another_device_are_added_up_at_home(monkeypatch):
+    counts = torch.tensor([[2, 1], [0, 5]])
+    monkeypatch.setattr(metrics, "confusion", lambda *given: SimpleNamespace(cpu=lambda: counts))
+    labels = torch.zeros(1, 2, 4).long()
+    found = metrics.evaluate(lambda image: labels, 3 * [(torch.rand(3, 2, 4), labels[0])], 2)
+    assert found["mean IU"] == metrics.scores(counts).mean_iu

@@ -96,3 +96,9 @@ def test_bytes_are_refused_with_the_way_out():
 def test_entropy_of_what_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="nan or infinity"):
         entropy(torch.full((1, 3, 4, 4), float("nan")))
+
+
+def test_autocast_rounds_no_edge(greys):
+    expected = blur(greys)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(blur(greys), expected)

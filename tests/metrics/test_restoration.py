@@ -55,6 +55,16 @@ def test_ssim_against_scikit_image(pair, data_range):
     assert ssim(*pair, data_range=data_range).tolist() == pytest.approx(oracle, abs=1e-6)
 
 
+@pytest.mark.parametrize(("sigma", "window"), [(0.7, 5), (2.0, 15)])
+def test_ssim_of_other_windows_against_scikit_image(pair, sigma, window):
+    options = {"gaussian_weights": True, "sigma": sigma, "use_sample_covariance": False, "channel_axis": 2}
+    oracle = [
+        skimage.metrics.structural_similarity(x, y, data_range=1, **options)
+        for x, y in zip(*map(pixels, pair), strict=True)
+    ]
+    assert ssim(*pair, data_range=1, window=window, sigma=sigma).tolist() == pytest.approx(oracle, abs=1e-6)
+
+
 def test_ssim_is_symmetric_and_1_for_the_same(pair):
     images, targets = pair
     torch.testing.assert_close(ssim(targets, targets, data_range=1), torch.ones(2, dtype=torch.double))
@@ -112,10 +122,11 @@ def test_detail_of_the_target_of_a_blur_and_of_noise(pair):
     assert (kept - 1).abs().max() < 0.3 and false.min() > 0.5
 
 
-def test_energies_of_true_and_false_detail_add_up(pair):
+@pytest.mark.parametrize("sigma", [0.8, 1.5, 3.0])
+def test_energies_of_true_and_false_detail_add_up(pair, sigma):
     images, target = pair
-    kept, false = detail(images, target)
-    energies = [(each - smooth(each, 1.5)).square().sum((1, 2, 3)) for each in pair]
+    kept, false = detail(images, target, sigma)
+    energies = [(each - smooth(each, sigma)).square().sum((1, 2, 3)) for each in pair]
     torch.testing.assert_close(kept**2 + false, energies[0] / energies[1])
 
 
@@ -145,6 +156,15 @@ def test_a_checkerboard_is_found_where_it_is_and_smooth_pictures_have_none():
     assert energy[:, 48:].max() < 1e-6
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     assert checkerboard(ramp)[..., 16:-16].max() < 1e-10 and checkerboard(0 * ramp + 0.4, 4).max() < 1e-10
+
+
+@pytest.mark.parametrize("sigma", [3.0, 4.0, 6.0])
+def test_a_checkerboard_is_sought_as_far_as_its_gaussian_reaches(sigma):
+    board = (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64)).double()
+    energy = checkerboard((0.2 * board * (torch.arange(64) < 32))[None, None], sigma=sigma)[0, 32]
+    weights = torch.exp(-0.5 * (torch.arange(-40, 41) / sigma).square())
+    share = (weights[45:].sum() / weights.sum()).item()  # what lies 5 pixels to the left and further
+    assert energy[36].item() == pytest.approx((0.2 * share) ** 2, rel=0.15)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
@@ -287,6 +307,25 @@ def test_halves_are_measured_as_float32(data_range):
     assert ssim(halves[1], halves[1], data_range=data_range) == 1
     luma = luma_psnr(*(each / data_range for each in halves), border=2)
     assert luma.isfinite() and luma > 50
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda images, targets: ssim(images, targets, data_range=1),
+        lambda images, targets: luma_ssim(images, targets, 0),
+        lambda images, targets: colour_difference(images, targets),
+        lambda images, targets: torch.stack(detail(images, targets)),
+        lambda images, targets: checkerboard(images),
+        lambda images, targets: smooth(images, 1.0),
+        lambda images, targets: lab(images),
+    ],
+)
+def test_autocast_rounds_no_measure(measure):
+    images, targets = torch.rand(2, 2, 3, 24, 30, generator=torch.Generator().manual_seed(0))
+    expected = measure(images, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(measure(images, targets), expected)
 
 
 def test_an_empty_batch_has_no_detail_and_a_line_of_pixels_no_gradient():

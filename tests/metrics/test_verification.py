@@ -68,6 +68,17 @@ def test_errors_say_what_is_wrong():
         redrawn(torch.rand(4, 4), draws=0)
 
 
+@pytest.mark.parametrize("place", [(1, 1), (3, 0)])
+def test_a_score_that_is_no_number_is_named(place):
+    scores = torch.rand(4, 2)
+    scores[place] = torch.nan
+    for measure in (true_accepts, redrawn):
+        with pytest.raises(ValueError, match=rf"score \({place[0]}, {place[1]}\) is nan; what made it has failed"):
+            measure(scores)
+    with pytest.raises(ValueError, match=r"score \(2,\) is nan"):
+        threshold(torch.tensor([0.1, 0.2, torch.nan]), 0.5)
+
+
 def test_of_two_persons_some_strangers_are_left_in_every_draw():
     scores = torch.tensor([[0.8, 0.1], [0.2, 0.9]])
     assert redrawn(scores, 0.0, draws=200).tolist() == [1.0] * 200

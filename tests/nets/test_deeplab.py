@@ -76,3 +76,8 @@ def test_every_parameter_trains():
     assert scores.keys() == {"main"}
     scores["main"].square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_bytes_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        DeepLab(3, hidden=4, **RESNET).eval()(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8))

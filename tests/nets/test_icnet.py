@@ -158,3 +158,8 @@ def test_the_smaller_pictures():
     net(image)
     assert shown.keys() == {24, 48}
     torch.testing.assert_close(shown[48], F.avg_pool2d((image - net.mean) / net.std, 2))
+
+
+def test_bytes_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        ICNet(3, **TINY).eval()(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8))

@@ -8,7 +8,7 @@ import torch
 from xferlib.losses.detection import mask_rcnn_loss
 from xferlib.nets.mask_rcnn import CODE, MaskRCNN
 from xferlib.nets.roi_heads import BoxHead, MaskHead, Pooler, level_of
-from xferlib.nets.rpn import RPN, anchors
+from xferlib.nets.rpn import RPN, Proposals, anchors
 from xferlib.ops import boxes as box_ops
 from xferlib.ops.instances import Instances
 from xferlib.ops.masks import crop
@@ -158,6 +158,28 @@ def test_the_best_proposals_come_first_and_lie_in_the_picture():
     assert torch.allclose(first[0], found.anchors[13])
     assert second[0].tolist() == [0, 0, 12, 12]  # its anchor is -4, -4, 12, 12
     assert len(first) == len(second) == 5
+
+
+def proposed(boxes, levels, scores, **options):
+    """What is proposed in a picture of 40 pixels a side, where no anchor is to be changed."""
+    rpn = RPN(4, (8, 16), ((16,), (32,)), **options)
+    found = Proposals(torch.tensor(boxes), torch.tensor(levels), torch.tensor([scores]), torch.zeros(1, len(boxes), 4))
+    return rpn.propose(found, (40, 40))[0].tolist()
+
+
+def test_of_two_proposals_of_a_level_that_overlap_the_better_stays():
+    # The second overlaps the first by .8, the third by .6 only; the last lies on another level.
+    boxes, levels = [[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 6], [0, 0, 10, 10]], [0, 0, 0, 1]
+    scores = [4.0, 3, 2, 1]
+    assert proposed(boxes, levels, scores) == [boxes[0], boxes[2], boxes[3]]
+    assert proposed(boxes, levels, scores, threshold=0.5) == [boxes[0], boxes[3]]
+    assert proposed(boxes, levels, scores, threshold=0.85) == boxes
+    assert proposed(boxes, levels, scores, candidates=1) == [boxes[0], boxes[3]]  # of each level
+
+
+def test_proposals_of_less_than_a_pixel_are_left_out():
+    boxes = [[20.0, 20, 20.875, 30], [20, 20, 30, 20.875], [2, 20, 3, 30], [20, 2, 30, 3], [-5, 20, 0.5, 30]]
+    assert proposed(boxes, [0] * 5, [5.0, 4, 3, 2, 1]) == boxes[2:4]
 
 
 def scene(objects=3, size=(64, 80)):
@@ -372,6 +394,15 @@ def test_each_candidate_learns_the_mask_the_class_and_the_code_of_its_object():
     assert not learned.true_masks.all() and learned.true_masks.any()
     assert torch.allclose(box_ops.decode(learned.true_codes, boxes, CODE), truth.boxes[index], atol=1e-4)
     assert torch.equal(learned.codes, seen["deltas"][torch.arange(6), kinds])
+
+
+def test_a_quarter_of_the_sampled_proposals_are_objects_at_most():
+    net, truth = MaskRCNN(**{**TINY, "sampled": 16}), scene(1)
+    far = torch.tensor([[60.0, 40, 78, 60]])
+    net.rpn.propose = lambda found, size: [torch.cat([truth.boxes.expand(100, 4), far.expand(100, 4)])]
+    learned = net(torch.rand(1, 3, 64, 80), [truth])
+    assert len(learned.classes) == len(learned.sampled[0]) == 16
+    assert (learned.classes > 0).sum() == len(learned.masks) == 4
 
 
 def test_a_mask_that_competes_wins_from_one_half_on():

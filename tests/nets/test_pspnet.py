@@ -133,3 +133,8 @@ def test_the_backbone_keeps_stride_eight():
     net = PSPNet(5, **TINY).eval()
     assert net.backbone(torch.rand(1, 3, 64, 72))[-1].shape[-2:] == (8, 9)
     assert PSPNet(5, stride=16, **TINY).eval().backbone(torch.rand(1, 3, 64, 72))[-1].shape[-2:] == (4, 5)
+
+
+def test_bytes_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        PSPNet(3, **TINY).eval()(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8))

@@ -141,3 +141,9 @@ def test_only_a_folded_net_is_equalised():
     with pytest.raises(ValueError, match="fold it first"):
         equalise(net, torch.rand(1, 3, 8, 8))
     assert equalise(fold(net), torch.rand(1, 3, 8, 8)).conv1_1.weight.isfinite().all()
+
+
+def test_bytes_to_be_normalised_are_refused_with_the_way_out():
+    net = VGG(widths=(2, 2), convs=(1, 1), normalise=True)
+    with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+        net(torch.full((1, 3, 8, 8), 200, dtype=torch.uint8), ("relu1_1",))

@@ -132,6 +132,12 @@ def test_matching_by_hand():
     assert box_ops.match(overlaps, 0.3, 0.7, best=True).tolist() == [0, -1, -2, 1, -1]
 
 
+def test_an_overlap_of_the_low_threshold_is_no_background_and_one_of_the_high_an_object():
+    overlaps = torch.tensor([[0.25], [0.75], [0.2499], [0.7499]])
+    assert box_ops.match(overlaps, 0.25, 0.75).tolist() == [-2, 0, -1, -2]
+    assert box_ops.match(torch.tensor([[0.5], [0.4999]]), 0.5, 0.5).tolist() == [0, -1]
+
+
 def test_an_object_that_none_overlaps_takes_none():
     assert box_ops.match(torch.tensor([[0.0], [0.0]]), 0.3, 0.7, best=True).tolist() == [-1, -1]
 

@@ -38,10 +38,11 @@ def doubtful(image, labels=5):
     return crf.unary((3 * torch.nn.functional.avg_pool2d(one_hot, 5, 1, 2) + noise).softmax(1))
 
 
-def by_loops(unary, image, iterations, bilateral, position, colour, spatial, spread, normalised):
+def by_loops(unary, image, iterations, bilateral, position, colour, spatial, spread, normalised, compatibility=None):
     """The formula as the paper writes it, pixel by pixel."""
     labels, height, width = unary.shape
     pixels = list(product(range(height), range(width)))
+    table = 1 - torch.eye(labels, dtype=unary.dtype) if compatibility is None else compatibility
 
     def bilateral_kernel(p, q):
         away = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2
@@ -62,8 +63,8 @@ def by_loops(unary, image, iterations, bilateral, position, colour, spatial, spr
                 for q in pixels:
                     scale = 1 / math.sqrt(total[p] * total[q]) if normalised else 1.0
                     heard += (p != q) * weight * scale * kernel(p, q) * beliefs[:, *q]
-            penalty = heard.sum() - heard
-            after[:, *p] = (-unary[:, *p] - penalty).softmax(0)
+            penalties = [sum(table[i, j] * heard[j] for j in range(labels)) for i in range(labels)]
+            after[:, *p] = (-unary[:, *p] - torch.stack(penalties)).softmax(0)
         beliefs = after
     return beliefs
 
@@ -96,6 +97,20 @@ def test_all_pairs_are_the_formula(normalised):
     assert torch.allclose(q[0], expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("each", [(0.2, 1.5, 3.0), 0.7])
+@pytest.mark.parametrize("asked", [False, True])
+def test_all_pairs_are_the_formula_with_a_weight_a_label_and_a_table(asked, each, normalised):
+    unary, image = scene(5, 4, dtype=torch.float64)
+    table = torch.rand(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) if asked else None
+    numbers = {"position": 3.0, "colour": 40.0, "spread": 1.5, "compatibility": table}
+    for name, other in (("bilateral", "spatial"), ("spatial", "bilateral")):
+        weights = {name: torch.tensor(each, dtype=torch.float64), other: 0.9}
+        q = crf.mean_field(unary, image, iterations=2, normalised=normalised, method="exact", **weights, **numbers)
+        expected = by_loops(unary[0], image[0], 2, normalised=normalised, **weights, **numbers)
+        assert torch.allclose(q[0], expected, atol=1e-9)
+
+
 def test_parts_of_the_pairs_add_up(monkeypatch):
     unary, image = scene(9, 7)
     whole = crf.mean_field(unary, image, method="exact")
@@ -114,9 +129,10 @@ def test_the_lattice_follows_all_pairs_on_a_photograph(size, dense, monkeypatch)
     assert (exact.argmax(1) != unary.argmin(1)).float().mean() > 0.1, "the field must have something to do"
 
 
-def test_the_spatial_kernel_alone_is_exact():
+@pytest.mark.parametrize("spread", [0.8, 1.5, 3.0])
+def test_the_spatial_kernel_alone_is_exact(spread):
     unary, image = scene(30, 41)
-    only = partial(crf.mean_field, unary, image, bilateral=0.0)
+    only = partial(crf.mean_field, unary, image, bilateral=0.0, spread=spread)
     assert torch.allclose(only(method="exact"), only(method="fast"), atol=1e-5)
 
 
@@ -267,6 +283,16 @@ def test_half_precision_is_computed_in_float32(kind, method):
         assert torch.equal(beliefs, expected.to(kind))
     labels = unary.argmin(1)
     assert torch.equal(crf.energy(labels, unary, image), crf.energy(labels, unary.float(), image.float()))
+
+
+@pytest.mark.parametrize("method", ["exact", "fast"])
+def test_autocast_rounds_no_sum(method):
+    unary, image = scene(16, 20)
+    labels = unary.argmin(1)
+    expected = crf.mean_field(unary, image, method=method), crf.energy(labels, unary, image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(crf.mean_field(unary, image, method=method), expected[0])
+        assert torch.equal(crf.energy(labels, unary, image), expected[1])
 
 
 def test_probabilities_rounded_to_bfloat16_are_brought_to_one():

@@ -110,3 +110,11 @@ def test_values_and_guide_of_two_types_are_filtered_in_the_wider_one():
 def test_a_box_mean_ends_at_the_border():
     found = box_mean(torch.arange(9.0).view(1, 1, 3, 3), 1)[0, 0]
     torch.testing.assert_close(found, torch.tensor([[2.0, 2.5, 3.0], [3.5, 4.0, 4.5], [5.0, 5.5, 6.0]]))
+
+
+def test_bytes_are_refused_with_the_way_out():
+    floats = noise(1, 1, 6, 7)
+    whole = (255 * floats).byte()
+    for values, guide in ((whole, whole), (whole, floats), (floats, whole)):
+        with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+            guided_filter(values, guide)

@@ -95,3 +95,11 @@ def test_outside_of_its_box_there_is_no_object_whatever_the_threshold():
     boxes = torch.tensor([[2.0, 1.0, 5.0, 3.0]])
     found = mask_ops.paste(torch.zeros(1, 4, 4), boxes, (6, 8), threshold=0.0)
     assert found.sum() == 6 and found[0, 1:3, 2:5].all()
+
+
+def test_autocast_moves_no_border():
+    probabilities = torch.rand(6, 7, 7, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[5.3, 2.6, 63.9, 57.1]]).repeat(6, 1)
+    expected = mask_ops.paste(probabilities, boxes, (60, 70))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mask_ops.paste(probabilities, boxes, (60, 70)), expected)

@@ -152,3 +152,11 @@ def test_giving_up_is_said():
 def test_bad_input_is_named(values, guide, options, says):
     with pytest.raises(ValueError, match=says):
         wls_filter(noise(*values), noise(*guide), **options)
+
+
+def test_bytes_are_refused_with_the_way_out():
+    floats = noise(1, 1, 6, 7)
+    whole = (255 * floats).byte()
+    for values, guide in ((whole, whole), (whole, floats), (floats, whole)):
+        with pytest.raises(ValueError, match=r"torch.uint8; expected floats: images / 255"):
+            wls_filter(values, guide)

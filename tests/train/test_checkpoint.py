@@ -49,7 +49,7 @@ def test_another_file_is_refused(tmp_path, content):
         read(path, RUN)
 
 
-@pytest.mark.parametrize("state", [torch.ones(3), [1, 2], {"run": 3}, {"step": 1}])
+@pytest.mark.parametrize("state", [torch.ones(3), [1, 2], {"run": 3}, {"run": "abc"}, {"step": 1}])
 def test_a_file_of_something_else_is_refused(tmp_path, state):
     path = tmp_path / "run.pt"
     torch.save(state, path)

@@ -98,6 +98,13 @@ def test_what_pieces_hold_does_not_depend_on_where_they_are_cut(monkeypatch):
         assert len(found.unique()) == len(whole.unique())
 
 
+def test_where_objects_may_overlap_at_will_one_on_a_seam_is_still_found_once(monkeypatch):
+    monkeypatch.setattr(objects, "PIECE", 3_000)
+    net, picture = Spots(10**6), scattered(150, 200, 310)
+    net.overlap = 1.0
+    assert same(find_objects(net, picture), picture)
+
+
 def test_an_object_whose_place_is_not_quite_sure_is_found_once(monkeypatch):
     class Trembling(Spots):
         def detect(self, image: Tensor, views: int) -> Instances:

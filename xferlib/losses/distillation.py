@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xferlib.losses._float16 import wide
 from xferlib.losses.segmentation import cross_entropy
+from xferlib.ops._halves import exact
 from xferlib.ops.boxes import check
 
 
@@ -143,7 +144,7 @@ def hint_loss(guided: Tensor, hint: Tensor) -> Tensor:
     """
     _check_features(guided, hint)
     # Differs from Romero et al.: the mean of the values and not their sum, so that one weight serves all layers.
-    return 0.5 * F.mse_loss(guided, hint.detach())
+    return 0.5 * F.mse_loss(wide(guided), wide(hint.detach()))
 
 
 def attention_map(features: Tensor) -> Tensor:
@@ -253,12 +254,13 @@ def region_mimic_loss(
         )
     if not stride > 0:
         raise ValueError(f"stride {stride} is not above 0; it is the pixels of the picture a cell of the map")
-    each = (student_map - teacher_map.detach()).square().mean(1)
+    each = (wide(student_map) - wide(teacher_map.detach())).square().mean(1)
     found = [_inside(*pair, stride) for pair in zip(each, boxes, strict=True)]
     means = torch.cat([means for means, _ in found])
     return 0.5 * means.sum() / max(1, sum(count for _, count in found))
 
 
+@exact
 def _inside(values: Tensor, boxes: Tensor, stride: float) -> tuple[Tensor, int]:
     """Give the mean of a map (H, W) inside each box, 0 for boxes beside the map, and how many lie on it."""
     check(boxes)

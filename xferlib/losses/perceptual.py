@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from xferlib.losses._float16 import wide
+from xferlib.ops._halves import check_floats
 
 LossNetwork = Callable[[Tensor, tuple[str, ...]], Mapping[str, Tensor]]
 """Called as ``net(images, layers)`` with RGB (B, 3, H, W) in [0, 1]; gives the features of each layer by name."""
@@ -115,7 +116,8 @@ def style_loss(features: Mapping[str, Tensor], grams: Mapping[str, Tensor], weig
     Raises
     ------
     ValueError
-        If a layer with a weight has no features or no Gram matrix, or the two differ in channels.
+        If a layer with a weight has no features or no Gram matrix, or the two differ in channels, or in number where
+        there is more than one Gram matrix.
 
     Notes
     -----
@@ -136,6 +138,10 @@ def _layer_style(name: str, features: Mapping[str, Tensor], grams: Mapping[str, 
     found, target = mean_gram(features[name]), grams[name]
     if found.shape[1:] != target.shape[1:]:
         raise ValueError(f"{name}: Gram matrices of {found.shape[1]} and {target.shape[1]} channels; use one net")
+    if len(target) not in (1, len(found)):
+        raise ValueError(
+            f"{name}: {len(target)} Gram matrices of styles for {len(found)} pictures; give one, or one a picture"
+        )
     return (found - target).square().sum() / (4 * found.shape[1] ** 2 * len(found))
 
 
@@ -154,12 +160,18 @@ def total_variation(images: Tensor) -> Tensor:
         Scalar: the sum of squared differences between vertical and between horizontal neighbours, the mean over the
         pictures.
 
+    Raises
+    ------
+    ValueError
+        If the pictures are no floats.
+
     References
     ----------
     Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016, section
     3.2; Mahendran, Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015, section 3, with
     beta = 2.
     """
+    check_floats(images)
     rows, columns = (wide(images).diff(dim=axis) for axis in (-2, -1))
     return (rows.square().sum() + columns.square().sum()) / len(images)
 

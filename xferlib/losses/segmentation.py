@@ -265,15 +265,19 @@ def class_weights(counts: Tensor, c: float = 1.02) -> Tensor:
     Raises
     ------
     ValueError
-        If `c` is not above 1, or there is no pixel to count.
+        If `c` is not above 1, a count is below 0, or there is no pixel to count.
 
     References
     ----------
     Paszke et al., "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation", 2016,
     section 5.2.
     """
-    if c <= 1:
+    if not c > 1:
         raise ValueError(f"c is {c}; it must be above 1, the paper's is 1.02")
+    wrong = (~(counts >= 0)).nonzero()
+    if len(wrong):
+        count = counts[wrong[0]].item()
+        raise ValueError(f"class {int(wrong[0])} has {count} pixels; counts start at 0, pixel_counts gives them")
     total = counts.sum()
     if total <= 0:
         raise ValueError("no labelled pixel to compute class weights from: every count is zero")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.losses._float16 import wide
 from xferlib.losses.perceptual import LossNetwork
 from xferlib.losses.restoration import gradient, l1, l2
 from xferlib.ops.edges import edges
@@ -102,6 +103,7 @@ def exclusion(backgrounds: Tensor, reflections: Tensor, scales: int = 3) -> Tens
     authors' code, whose ``2 sigmoid(x) - 1`` is ``tanh(x / 2)``.
     """
     _check_layers(backgrounds, reflections, scales)
+    backgrounds, reflections = wide(backgrounds), wide(reflections)  # float16 rounds the epsilons away
     total = 0.0
     for scale in range(scales):
         if scale:

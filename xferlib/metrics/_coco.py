@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xferlib.ops import boxes
+from xferlib.ops._halves import exact
 from xferlib.ops.instances import Instances
 
 Of = Literal["masks", "boxes"]
@@ -80,6 +81,7 @@ def area_under_curve(outcome: NDArray[np.int8], total: int) -> float:
     return float(np.append(best, 0)[np.searchsorted(hits / total, _RECALLS)].mean())
 
 
+@exact
 def _shared(masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     Count the pixels that each two masks share, and those of each mask.

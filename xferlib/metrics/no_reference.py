@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops._halves import check_floats
+from xferlib.ops._halves import check_floats, exact
 from xferlib.ops.colour import luminance
 
 
+@exact
 def blur(images: Tensor, window: int = 11) -> Tensor:
     """
     Measure how blurred pictures are: blur them once more, and see how much of their edges is left.

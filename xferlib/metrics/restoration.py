@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops._halves import check_floats, wide
+from xferlib.ops._halves import check_floats, exact, wide
 from xferlib.ops.colour import to_light, to_ycbcr
 from xferlib.ops.degrade import to_bytes
 
@@ -47,6 +47,7 @@ def psnr(images: Tensor, targets: Tensor, *, data_range: float) -> Tensor:
     return 10 * torch.log10(data_range**2 / errors)
 
 
+@exact
 def ssim(images: Tensor, targets: Tensor, *, data_range: float, window: int = 11, sigma: float = 1.5) -> Tensor:
     """
     Measure structural similarity: whether windows of both pictures agree in mean, in contrast and in structure.
@@ -152,6 +153,7 @@ def luma_ssim(images: Tensor, targets: Tensor, border: int) -> Tensor:
     return ssim(_luma(images, border), _luma(targets, border), data_range=1)
 
 
+@exact
 def lab(images: Tensor) -> Tensor:
     """
     Convert sRGB to CIE L*a*b*, where equal distances look about equally far.
@@ -353,6 +355,7 @@ def checkerboard(images: Tensor, period: int = 2, sigma: float = 3.0) -> Tensor:
     return energy.mean(1)
 
 
+@exact
 def smooth(images: Tensor, sigma: float) -> Tensor:
     """
     Blur pictures with a Gaussian; beyond the border the last row and column go on.

@@ -240,7 +240,7 @@ def evaluate(
     for image, labels in dataset:
         answer = predict(image[None])[0]
         answer = answer.argmax(0) if answer.ndim == 3 else answer
-        total += confusion(answer, labels, num_classes, void)
+        total += confusion(answer, labels, num_classes, void).cpu()
         f1.append(boundary_f1(answer, labels, num_classes, void=void))
     if not f1:
         raise ValueError("the dataset to measure on is empty")

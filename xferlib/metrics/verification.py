@@ -24,12 +24,13 @@ def threshold(impostors: Tensor, false_accepts: float) -> float:
     Raises
     ------
     ValueError
-        If there is no score, or the share is outside [0, 1).
+        If there is no score, one is nan, or the share is outside [0, 1).
     """
     if impostors.ndim != 1 or not len(impostors) or not 0 <= false_accepts < 1:
         raise ValueError(
             f"scores of shape {tuple(impostors.shape)} and share {false_accepts}; expected (N,) and [0, 1)"
         )
+    _check_numbers(impostors)
     passing = int(false_accepts * len(impostors) + 1e-9)
     return impostors.sort(descending=True).values[passing].item()
 
@@ -53,7 +54,7 @@ def true_accepts(scores: Tensor, false_accepts: float = 0.01) -> float:
     Raises
     ------
     ValueError
-        If the probes are not a multiple of the gallery, or the gallery has fewer than two pictures.
+        If the probes are not a multiple of the gallery, the gallery has fewer than two pictures, or a score is nan.
     """
     own, others = _pairs(scores)
     return (own > threshold(others, false_accepts)).float().mean().item()
@@ -115,6 +116,13 @@ def _pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Part scores into those of probes with themselves, (P,), and with strangers, (P * (G - 1),)."""
     if scores.ndim != 2 or scores.shape[1] < 2 or len(scores) == 0 or len(scores) % scores.shape[1]:
         raise ValueError(f"scores of shape {tuple(scores.shape)}; expected (P, G), P a multiple of G, and G at least 2")
+    _check_numbers(scores)
     gallery = scores.shape[1]
     own = torch.arange(len(scores))[:, None] % gallery == torch.arange(gallery)[None]
     return scores[own], scores[~own]
+
+
+def _check_numbers(scores: Tensor) -> None:
+    if scores.isnan().any():
+        place = tuple(scores.isnan().nonzero()[0].tolist())
+        raise ValueError(f"score {place} is nan; what made it has failed, and every pair needs a number")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xferlib.nets.resnet import ResNet
 from xferlib.nets.vgg import VGG, WIDTHS
+from xferlib.ops._halves import check_floats
 
 IMAGENET = {"resnet18": ((2, 2, 2, 2), 1), "resnet34": ((3, 4, 6, 3), 1), "resnet50": ((3, 4, 6, 3), 4)}
 """Blocks in each stage, and the expansion, of the nets with ImageNet weights."""
@@ -216,7 +217,13 @@ class Dense(nn.Module):
         Tensor, shape (B, num_classes, H, W), or dict of str to Tensor
             Logits; in training mode those of the head, "main", and of the auxiliary head, "auxiliary", by name, as
             `xferlib.losses.segmentation.cascade_loss` takes them.
+
+        Raises
+        ------
+        ValueError
+            If the images are no floats.
         """
+        check_floats(images)
         *_, before, last = self.backbone((images - self.mean) / self.std)
         main = enlarge(self.head(last), images.shape[-2:])
         if not self.training:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from xferlib.nets.backbones import conv3x3, dilated, enlarge
 from xferlib.nets.pspnet import BINS, PyramidPooling
 from xferlib.nets.resnet import ResNet
+from xferlib.ops._halves import check_floats
 
 
 class CascadeFeatureFusion(nn.Module):
@@ -125,11 +126,12 @@ class ICNet(nn.Module):
         Raises
         ------
         ValueError
-            If the image is smaller than 32 pixels.
+            If the images are no floats, or smaller than 32 pixels.
         """
         height, width = images.shape[-2:]
         if min(height, width) < 32:
             raise ValueError(f"an image of {height}x{width} is too small for ICNet's quarter of it; 32x32 is the least")
+        check_floats(images)
         x = (images - self.mean) / self.std
         half, quarter = (enlarge(x, ((height + n - 1) // n, (width + n - 1) // n)) for n in (2, 4))
         # Differs from Zhao et al.'s released net, as the paper says it: the small branch reads the small picture, and

@@ -9,6 +9,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from xferlib.ops._halves import check_floats
+
 WIDTHS = (64, 128, 256, 512, 512)
 CONVS = (2, 2, 3, 3, 3)
 POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
@@ -89,7 +91,13 @@ class Normalise(nn.Module):
         -------
         Tensor, shape (B, 3, H, W)
             The same, each channel shifted and scaled.
+
+        Raises
+        ------
+        ValueError
+            If the images are no floats.
         """
+        check_floats(images)
         return (images - self.mean) / self.std
 
 
@@ -175,7 +183,7 @@ class VGG(nn.Module):
         Raises
         ------
         ValueError
-            If the net has no layer of that name.
+            If the net has no layer of that name, or normalises images that are no floats.
         """
         wanted = set(layers)
         if unknown := wanted - set(self._modules):

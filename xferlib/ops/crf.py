@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops._halves import wide
+from xferlib.ops._halves import exact, wide
 from xferlib.ops._lattice import Lattice
 
 SMALL = 4096
@@ -52,6 +52,7 @@ def unary(probabilities: Tensor, least: float = 1e-6) -> Tensor:
     return -probabilities.clamp_min(least).log()
 
 
+@exact
 def mean_field(
     unary: Tensor,
     images: Tensor,
@@ -144,6 +145,7 @@ def mean_field(
     return torch.stack(beliefs).to(kind)
 
 
+@exact
 def energy(
     labels: Tensor,
     unary: Tensor,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.ops._halves import wide
+from xferlib.ops._halves import check_floats, wide
 
 
 def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float = 1e-3) -> Tensor:
@@ -32,7 +32,7 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
     Raises
     ------
     ValueError
-        If the sizes differ, the radius is below 1, or epsilon is not positive.
+        If the sizes differ, values or guide are no floats, the radius is below 1, or epsilon is not positive.
 
     References
     ----------
@@ -47,6 +47,8 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
             f"values of shape {tuple(values.shape)} and a guide of {tuple(guide.shape)} do not belong together; "
             "expected (B, C, H, W) and (B, G, H, W)"
         )
+    check_floats(values)
+    check_floats(guide)
     if radius < 1 or not epsilon > 0:
         raise ValueError(f"radius {radius} and epsilon {epsilon}; expected at least 1, and above 0")
     kind = torch.promote_types(values.dtype, guide.dtype)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from xferlib.ops import boxes as box_ops
+from xferlib.ops._halves import exact
 
 
 def crop(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -41,6 +42,7 @@ def crop(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
     return masks[torch.arange(len(masks), device=masks.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+@exact
 def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
     """
     Stretch masks over their boxes in a picture.

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xferlib.ops._halves import check_floats
+
 _DARKEST = 1 / 255  # the guide's logarithm is taken from here on
 
 
@@ -49,7 +51,7 @@ def wls_filter(
     Raises
     ------
     ValueError
-        If the shapes do not belong together or a number is out of its range.
+        If the shapes do not belong together, values or guide are no floats, or a number is out of its range.
     RuntimeError
         If the solver has not come to the tolerance.
 
@@ -159,6 +161,8 @@ def _check(values: Tensor, guide: Tensor) -> None:
             f"values of shape {tuple(values.shape)} and a guide of {tuple(guide.shape)} do not belong together; "
             "expected (B, C, H, W) and a grey (B, 1, H, W)"
         )
+    check_floats(values)
+    check_floats(guide)
 
 
 def _check_numbers(smoothness: float, sensitivity: float, epsilon: float, tolerance: float, most: int) -> None:

@@ -1,10 +1,10 @@
 """Checkpoints of a training run: written whole or not at all, read without unpickling code."""
 
 import io
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ def read(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
             warnings.simplefilter("ignore")  # PyTorch warns of a foreign pickle before it refuses it
             state = torch.load(path, map_location="cpu", weights_only=True)
         saved = dict(state["run"])
-    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, IsADirectoryError) as error:
+    except (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError, ValueError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} is no checkpoint of train.fit: delete it to start afresh") from error
     differing = [
         f"{key} was {saved.get(key)!r} and is now {run.get(key)!r}"

@@ -204,9 +204,11 @@ def _row(entry: Mapping[str, Any]) -> Row:
     texts = ("name", "task", "chapter", "net", "recipe", "data", "terms", "file", "sha256")
     wrong = [field for field in texts if not isinstance(entry[field], str)]
     wrong += [field for field in ("arguments", "result", "cost") if not isinstance(entry[field], dict)]
-    wrong += ["commit"] if not isinstance(entry["commit"], (str, type(None))) else []
+    wrong += [field for field in ("commit", "palette") if not isinstance(entry[field], (str, type(None)))]
     wrong += [field for field in ("seed", "bytes", "parameters") if not isinstance(entry[field], int)]
     wrong += [field for field in ("curve", "pixels") if not isinstance(entry.get(field, []), list)]
+    names = entry["classes"]
+    wrong += [] if isinstance(names, list) and all(isinstance(each, str) for each in names) else ["classes"]
     if wrong:
         raise ValueError(f"row {name!r}: wrong type of {wrong}")
     if Path(entry["file"]).name != entry["file"]:

@@ -18,6 +18,8 @@ PIECE = 640 * 640
 """Pixels of a piece at most; more where objects are so large that a piece would hold few."""
 _SLACK = 4
 """Two pieces may place the centre of one object so many pixels apart."""
+_SAME = 0.9
+"""Two boxes of one class that overlap more are one object, whatever overlap the net allows."""
 
 
 class _Window(NamedTuple):
@@ -111,7 +113,7 @@ def find_objects(net: nn.Module, image: Tensor, views: Views = 1, max_memory: in
     masks = [mask for part in parts for mask in part.masks]
     numbers = torch.zeros(size, dtype=torch.int64)
     # An object on a seam is found in two pieces.
-    best = box_ops.batched_nms(boxes, scores, classes, net.overlap).tolist()
+    best = box_ops.batched_nms(boxes, scores, classes, min(net.overlap, _SAME)).tolist()
     for number, index in reversed(list(enumerate(best, 1))):
         place, mask = masks[index]
         place.of(numbers)[mask] = number
