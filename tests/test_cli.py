@@ -120,6 +120,19 @@ def test_apply_takes_folders_and_files(shop):
     assert _written(shop) == ["a.png", "b.png", "c.png"]
 
 
+def test_what_is_there_is_not_lost(shop, capsys):
+    shop.picture("holiday.jpg")
+    other = shop.picture("holiday.png")
+    for words in (["holiday.jpg", "-o", "."], ["holiday.jpg", "-o", ".", "--overlay"]):
+        assert _apply(*words) == 2
+        assert "holiday.png is there already: name another folder with -o" in _fails(capsys)
+    assert torch.equal(images.read("holiday.png"), other) and not (shop.path / "holiday-overlay.jpg").exists()
+    assert _apply("holiday.jpg", "-o", ".", "--resume") == 0
+    assert torch.equal(images.read("holiday.png"), other)
+    assert _apply("holiday.jpg", "-o", ".", "--overwrite") == 0
+    assert images.read_labels("holiday.png").max() <= 1
+
+
 def test_overlay_lays_the_labels_over_the_picture(shop):
     image = torch.full((3, 32, 32), 0.2)
     image[:, :, 16:] = 0.8
@@ -217,7 +230,7 @@ def test_pictures_are_painted_in_a_style_or_a_blend(painter):
         (["--style", "dots:0.5"], {"dots": 0.5}),
         (["--style", "dots:1", "--style=waves:3"], {"dots": 1.0, "waves": 3.0}),
     ):
-        assert _paint("a.png", *words) == 0
+        assert _paint("a.png", "--overwrite", *words) == 0
         assert _written(painter) == ["a.png"]
         expected = zoo.apply("painter", image, "zoo", styles=styles)
         torch.testing.assert_close(images.read("out/a.png"), expected, atol=0.003, rtol=0)
@@ -250,7 +263,7 @@ def test_results_in_a_folder_within_the_pictures_are_no_pictures(shop):
     for name in ("pictures/a.png", "pictures/out/old.png"):
         (shop.path / name).parent.mkdir(exist_ok=True)
         shop.picture(name)
-    for again in ((), ("--resume",), ()):
+    for again in ((), ("--resume",), ("--overwrite",)):
         assert _apply("pictures", "-o", "pictures/out", *again) == 0
         assert sorted(path.name for path in (shop.path / "pictures/out").iterdir()) == ["a.png", "old.png"]
     assert _apply("pictures/out/old.png", "-o", "elsewhere") == 0
@@ -446,12 +459,12 @@ def test_a_large_picture_is_seen_at_the_scale_of_the_net_or_as_it_is(shop):
     image = shop.picture("a.png", 20, 28)
     dark = (image.mean(0) < 0.5).long()
     shop.save(pixels=(140,))
-    for words in ((), ("--full-size",)):
+    for words in (["--overwrite"], ["--overwrite", "--full-size"]):
         assert _apply("a.png", "-o", "out", "--probability", "bright", *words) == 0
         labels, bright = images.read_labels("out/a.png"), images.read("out/a-bright.png")[0]
         assert _apply("a.png", "-o", "alone", *words) == 0
         assert torch.equal(images.read_labels("alone/a.png"), labels) and bright.shape == labels.shape == (20, 28)
-        assert torch.equal(labels, dark) == bool(words)  # half the size does not show single pixels
+        assert torch.equal(labels, dark) == ("--full-size" in words)  # half the size does not show single pixels
         assert (labels == dark).float().mean() > 0.6
 
 

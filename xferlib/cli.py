@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     probable = "also write STEM-CLASS.png: how probable that class is at each pixel, in grey, white for certain"
     apply.add_argument("--probability", metavar="CLASS", help=probable)
     apply.add_argument("--resume", action="store_true", help="leave out pictures whose results are there already")
+    apply.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
     memory = "memory that the net may take, such as 2G (half of all); larger pictures are done tile by tile"
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
@@ -218,6 +219,12 @@ def _apply(options: argparse.Namespace) -> int:
     if probable:
         endings["probability"] = "-" + re.sub(r"[^\w.-]+", "-", probable) + ".png"
     jobs = _jobs(options.inputs, options.out, endings)
+    there = next((to for targets in jobs.values() for to in targets.values() if to.exists()), None)
+    if there and not (options.resume or options.overwrite):
+        raise UsageError(
+            f"{there} is there already: name another folder with -o, or say --resume, to keep what is there, or "
+            "--overwrite"
+        )
     net = load_row(row, options.zoo).to(_device(options.device))
     _make_writable(options.out)
     left = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from xferlib.data import images
 from xferlib.data.images import ImageError
@@ -55,6 +55,51 @@ def test_one_bit(tmp_path):
     bits = GREY > 127
     image = images.read(stored(tmp_path / "a.png", Image.fromarray(bits)))
     assert torch.equal(image, unit(bits.astype(np.uint8) * 255))
+
+
+def exchanged():
+    """Give the profile of sRGB with red and blue exchanged, under another name."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = (profile.index(tag) for tag in (b"rXYZ", b"bXYZ"))
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), "BGR!".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp"])
+def test_colours_of_another_profile_are_converted(tmp_path, suffix):
+    flat = Image.new("RGB", (16, 16), (200, 90, 40))
+    read = images.read(stored(tmp_path / f"a.{suffix}", flat, icc_profile=exchanged()))
+    assert (read.mean((1, 2)) * 255 - torch.tensor([40.0, 90.0, 200.0])).abs().max() < 4
+    assert close(images.from_pil(flat), unit(np.asarray(flat)))
+
+
+def test_a_profile_leaves_transparency_and_orientation(tmp_path):
+    pixels = np.full((2, 3, 4), (200, 90, 40, 255), np.uint8)
+    pixels[0, 0, 3] = 0
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture = Image.fromarray(pixels)
+    read = images.read(stored(tmp_path / "a.png", picture, icc_profile=exchanged(), exif=exif))
+    assert (
+        torch.equal(read[:, 1, 2], torch.ones(3))
+        and (read[:, 0, 0] * 255 - torch.tensor([40, 90, 200])).abs().max() < 4
+    )
+    opaque = Image.fromarray(pixels[..., :3])
+    read = images.read(stored(tmp_path / "b.png", opaque, icc_profile=exchanged(), transparency=(200, 90, 40)))
+    assert torch.equal(read, torch.ones(3, 2, 3))
+
+
+@pytest.mark.parametrize("profile", [b"no profile", ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_profiles_that_say_nothing_new_change_no_value(tmp_path, profile, mode):
+    picture = Image.fromarray(RGB if mode == "RGB" else GREY)
+    assert torch.equal(images.read(stored(tmp_path / "a.png", picture, icc_profile=profile)), unit(np.asarray(picture)))
+
+
+def test_a_profile_of_colours_does_not_fit_a_print(tmp_path):
+    printed = Image.new("CMYK", (4, 4), (0, 255, 255, 0))
+    plain = images.read(stored(tmp_path / "a.jpg", printed))
+    assert torch.equal(images.read(stored(tmp_path / "b.jpg", printed, icc_profile=exchanged())), plain)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])

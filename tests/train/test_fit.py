@@ -304,6 +304,14 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tiny, fit, tmp_path, cha
         fit(tiny.small_net(), checkpoint=path, **change)
 
 
+def test_a_checkpoint_of_another_precision_is_refused(tiny, fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[train.fit.__module__], "bfloat16_is_fast", lambda device: True)
+    path = tmp_path / "run.pt"
+    fit(tiny.small_net(), checkpoint=path)
+    with pytest.raises(train.CheckpointError, match=r"precision was '32-true' and is now 'bf16-mixed'"):
+        fit(tiny.small_net(), checkpoint=path, precision="bf16-mixed")
+
+
 def test_saving_waits_but_the_end_is_saved(tiny, fit, tmp_path):
     path, there = tmp_path / "run.pt", []
     fit(

@@ -67,6 +67,13 @@ def test_a_training_takes_float32_where_bfloat16_is_slow(fast):
     assert torch.equal(weights, trained("32-true")[1]) is not fast
 
 
+def test_float16_on_a_cpu_is_what_bfloat16_would_be(fast):
+    with pytest.warns(UserWarning, match="fp16"):
+        made, weights = trained("16-mixed")
+    assert made == {torch.bfloat16 if fast else torch.float32}
+    assert torch.equal(weights, trained("bf16-mixed")[1])
+
+
 def test_what_fabric_run_says_of_precision_holds(fast, monkeypatch):
     for name, value in {"CLI_USED": "1", "ACCELERATOR": "cpu", "DEVICES": "1", "NUM_NODES": "1"}.items():
         monkeypatch.setenv(f"LT_{name}", value)

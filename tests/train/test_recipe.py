@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xferlib import zoo
-from xferlib.train import CheckpointError, Recipe, RecipeError, log, recipe, recipes, record
+from xferlib.train import CheckpointError, History, Recipe, RecipeError, log, recipe, recipes, record
 
 
 class Tiny(nn.Module):
@@ -168,6 +168,40 @@ def test_a_run_that_departs_from_the_recipe_spares_the_shipped_net(tiny, tmp_pat
     assert json.loads((folder / "tiny-net.json").read_text())["command"] == command
 
 
+def test_a_run_does_not_take_the_place_of_another(tiny, tmp_path):
+    _run(tiny, steps=2)
+    with pytest.raises(
+        RecipeError, match=r"holds what 'xferlib train tiny-net --steps 2' made.* --steps 3' would take"
+    ):
+        _run(tiny, steps=3)
+    assert _run(tiny, steps=2) == zoo.rows("runs/tiny-net")[0]
+    assert _run(tiny, steps=3, out="mine").seed == 5 and _run(tiny, steps=3, smoke=True).result == {"steps": 2}
+    assert json.loads((tmp_path / "runs/tiny-net/tiny-net.json").read_text())["steps"] == 2
+
+
+def test_a_net_that_is_not_shipped_leaves_its_record_alone(tiny, tmp_path):
+    _run(replace(tiny, shipped=False))
+    assert zoo.rows() == [] and (tmp_path / "checkout/data/results/tiny-net.json").exists()
+    assert zoo.load("tiny-net", "runs/tiny-net").layer.weight.shape == (1, 1)
+
+
+def test_a_recipe_of_drawn_pictures_takes_no_data(tiny):
+    with pytest.raises(RecipeError, match=r"--data mine: 'tiny-net' learns from drawn pictures alone"):
+        _run(replace(tiny, drawn=True), data="mine")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("processes", "batch_size"), [(3, 6), (4, 8)])
+def test_a_trial_gives_each_process_something(tiny, monkeypatch, processes, batch_size):
+    asked = []
+    monkeypatch.setattr(recipe, "fit", lambda *args, **options: asked.append(options["batch_size"]) or History([1.0]))
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    _run(replace(tiny, batch_size=12), smoke=True)
+    assert asked == [batch_size]
+    with pytest.raises(RecipeError, match=f"{processes} processes cannot share a batch of 10 equally"):
+        _run(replace(tiny, batch_size=10))
+
+
 def test_out_takes_net_and_record(tiny, tmp_path):
     _run(tiny, out=tmp_path / "mine", steps=2)
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
@@ -195,7 +229,7 @@ def test_a_run_on_other_pictures_does_not_go_on_from_the_checkpoint_of_these(tin
         _run(replace(tiny, loss=stopping, options={"save_every": 0.0}), data="one")
     with pytest.raises(RecipeError, match="there is no checkpoint to go on from"):
         _run(tiny, data="other", resume=True)
-    _run(replace(tiny, loss=stopping), data="other")
+    _run(replace(tiny, loss=stopping), data="other", out="elsewhere")
     assert len(asked) == 13 + 20
     monkeypatch.chdir(tmp_path / "runs")
     _run(replace(tiny, loss=stopping), data="../one", runs=".", resume=True)

@@ -1,5 +1,6 @@
 """Pictures and label maps in files: read whatever a person may bring, write what every program reads."""
 
+import io
 import os
 import threading
 import warnings
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 2**27
@@ -68,7 +69,8 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, white: float | N
     Notes
     -----
     Transparent pixels are laid over white. Grey pictures keep their 16 bits or floats; Pillow decodes 16-bit
-    colour, and 16-bit grey with transparency, to 8 bits a channel. Colour profiles are not applied.
+    colour, and 16-bit grey with transparency, to 8 bits a channel. Colours are converted to sRGB from the profile that
+    the file brings, if it brings another.
     """
     with _opened(path, max_pixels) as image:
         picture, mode = _converted(image, white), image.mode
@@ -149,9 +151,24 @@ def _converted(image: Image.Image, white: float | None) -> Tensor:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_grey(image, white)
     if image.has_transparency_data:
-        rgba = _unit(image.convert("RGBA"))
+        rgba = _unit(_in_srgb(image.convert("RGBA")))
         return rgba[:3] * rgba[3] + (1 - rgba[3])
-    return _unit(image.convert("RGB"))
+    return _unit(_in_srgb(image if image.mode == "CMYK" else image.convert("RGB")).convert("RGB"))
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Convert colours that are not sRGB's; a profile that cannot be read or does not fit is passed over."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(given):
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return image
 
 
 def to_pil(image: Tensor) -> Image.Image:

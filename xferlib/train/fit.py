@@ -172,8 +172,8 @@ def fit(
     strategy : str
         How processes work together, as in Lightning Fabric; "auto" is "ddp" where there are several.
     precision : str, optional
-        Arithmetic: "32-true", "bf16-mixed" or "16-mixed", as in Lightning Fabric. On a CPU without instructions for
-        bfloat16, "bf16-mixed" is "32-true", which there is many times as fast.
+        Arithmetic: "32-true", "bf16-mixed" or "16-mixed", as in Lightning Fabric. On a CPU "16-mixed" is "bf16-mixed",
+        and where that has no instructions for bfloat16, both are "32-true", which there is many times as fast.
 
     Returns
     -------
@@ -264,6 +264,7 @@ def _loop(
         "warmup": warmup,
         "clip": clip,
         "seed": seed,
+        "precision": fabric.strategy.precision.precision,
     }
     plain_solver = optimizer(_groups(net, weight_decay), lr=lr, weight_decay=weight_decay)
     model, solver = fabric.setup(net, plain_solver)  # these know of devices, processes and precision
@@ -363,7 +364,8 @@ def _hardware(accelerator: str, devices: int, strategy: str, precision: str | No
         strategy = "ddp_notebook" if hasattr(sys, "ps1") else "ddp_spawn"
     make = partial(Fabric, accelerator=accelerator, devices="auto" if joins else devices, strategy=strategy)
     fabric = make(precision=precision)
-    if precision == "bf16-mixed" and "LT_PRECISION" not in os.environ and not bfloat16_is_fast(fabric.device):
+    takes = fabric.strategy.precision.precision  # on a CPU "bf16-mixed" where "16-mixed" was asked for
+    if takes == "bf16-mixed" and "LT_PRECISION" not in os.environ and not bfloat16_is_fast(fabric.device):
         fabric = make(precision="32-true")
     if not spawns and not joins:
         fabric.launch()

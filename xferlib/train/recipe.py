@@ -1,5 +1,6 @@
 """What a recipe of a shipped net is, and how one is run."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -83,6 +84,10 @@ class Recipe:
     adapt : callable, optional
         Called as ``adapt(recipe, data)`` where the user's folder decides on the classes; gives the recipe for it. What
         such a recipe makes stays with the user, in ``runs/NAME``.
+    drawn : bool
+        Whether its pictures are all drawn, so that there is no folder of data to name.
+    shipped : bool
+        Whether the net is shipped; of one that is not, ``data/results`` keeps the figures alone.
     """
 
     name: str
@@ -107,6 +112,8 @@ class Recipe:
     learner: Callable[[], nn.Module] | None = None
     finish: Callable[[nn.Module, Path | None], nn.Module] | None = None
     adapt: Callable[["Recipe", Path], "Recipe"] | None = None
+    drawn: bool = False
+    shipped: bool = True
 
 
 def run(
@@ -139,7 +146,8 @@ def run(
     out : path, optional
         Folder for the weights, their manifest and the record of the run. By default the repository's
         ``data/weights`` and ``data/results``. A run with other steps, another seed or precision or with ``data``, or
-        without a repository, goes to ``runs/NAME`` instead, so that it does not take the shipped net's place.
+        without a repository, goes to ``runs/NAME`` instead, so that it does not take the shipped net's place, and so
+        do the weights of a net that is not shipped.
     runs : path
         Folder of unfinished runs.
     progress : bool
@@ -163,12 +171,21 @@ def run(
     FileNotFoundError
         If the recipe needs real data that is not there.
     RecipeError
-        If there should be a checkpoint and is none, or the recipe is for the user's own data and none is named.
+        If there should be a checkpoint and is none, the recipe is for the user's own data and none is named, or for
+        drawn pictures and some is, several processes cannot share a batch, or the net of another run would be lost.
     """
+    if recipe.drawn and data is not None:
+        raise RecipeError(
+            f"--data {data}: {recipe.name!r} learns from drawn pictures alone; leave it out, or train fcn8s, segnet, "
+            "unet or enet on pictures of your own"
+        )
     if recipe.adapt:
         if data is None:
             raise RecipeError(f"{recipe.name!r} trains on your own data: name its folder, --data DIR")
         recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
+    batch_size = 2 * _processes(hardware) if smoke else recipe.batch_size
+    if batch_size % _processes(hardware):
+        raise RecipeError(f"{_processes(hardware)} processes cannot share a batch of {batch_size} equally")
     if smoke:
         steps, out = SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
     command = _command(recipe, steps, seed, data, hardware.get("precision"))
@@ -182,9 +199,14 @@ def run(
     if resume and not (checkpoint and checkpoint.exists()):
         named = checkpoint or "a trial of two steps"
         raise RecipeError(f"{named}: there is no checkpoint to go on from; start without --resume")
-    weights, results = _places(out, folder, departs)
+    results = record.results_folder(out, folder, departs)
+    weights = results
+    if results == data_folder() / "results":
+        weights = data_folder() / "weights" if recipe.shipped else folder
     for place in (weights, results, folder):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
+    if not smoke:
+        _spare(results / f"{recipe.name}.json", command)
 
     commit = record.commit()
     stream = recipe.dataset(data, seed)
@@ -195,7 +217,7 @@ def run(
             recipe.loss,
             stream,
             steps=steps,
-            batch_size=_small_batch(hardware) if smoke else recipe.batch_size,
+            batch_size=batch_size,
             lr=recipe.lr,
             seed=seed,
             checkpoint=checkpoint,
@@ -253,14 +275,19 @@ def _mark(data: str | os.PathLike) -> str:
     return f"-data{crc32(str(Path(data).expanduser().resolve()).encode()):08x}"
 
 
-def _small_batch(hardware: Mapping[str, Any]) -> int:
-    return 2 * hardware.get("devices", 1)
+def _processes(hardware: Mapping[str, Any]) -> int:
+    """Count the processes, those that ``fabric run`` has started or those that `fit` will."""
+    return max(hardware.get("devices", 1), int(os.environ.get("WORLD_SIZE", 1)))
 
 
-def _places(out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple[Path, Path]:
-    """Choose the folders of the weights and of the record."""
-    results = record.results_folder(out, folder, departs)
-    return (data_folder() / "weights" if results == data_folder() / "results" else results), results
+def _spare(path: Path, command: str) -> None:
+    """Refuse to put a net in the place of one that another command made."""
+    other = json.loads(path.read_text("utf-8"))["command"] if path.exists() else command
+    if other != command:
+        raise RecipeError(
+            f"{path.parent} holds what {other!r} made, and {command!r} would take its place: move that folder away, or "
+            "name another, --out DIR"
+        )
 
 
 def _first_net(recipe: Recipe, seed: int) -> nn.Module:

@@ -91,6 +91,8 @@ def hardware(accelerator: str = "auto", devices: int = 1, **_: Any) -> str:
     devices *= rank_and_processes()[1]
     if accelerator != "cpu" and torch.cuda.is_available():
         return f"{devices} x {torch.cuda.get_device_name()}"
+    if accelerator != "cpu" and torch.backends.mps.is_available():
+        return f"{devices} x GPU of an Apple processor ({platform.machine()})"
     threads = devices * torch.get_num_threads()
     return f"{threads} thread{'s' if threads > 1 else ''} of a CPU ({platform.machine()})"
 

@@ -206,6 +206,7 @@ RECIPES = (
         arguments=_SEGNET,
         steps=4500,
         data=f"CamVid, 367 training frames; {_MEASURED}",
+        shipped=False,
     ),
     _recipe(
         name="segnet-camvid-soft",
@@ -215,6 +216,7 @@ RECIPES = (
         arguments=_SEGNET,
         steps=4500,
         data=f"CamVid, 367 training frames, and what {TEACHER} says of them; {_MEASURED}",
+        shipped=False,
     ),
     _shown(
         name="enet-camvid",

@@ -71,7 +71,8 @@ def _adapted(recipe: Recipe, data: Path) -> Recipe:
         classes = pictures.classes
         (pixels, sizes), (others, other_sizes) = _counted(pictures), _counted(held_back)
         arguments = {**recipe.arguments, "num_classes": max(2, len(classes))}
-        recipe.net(**arguments).eval()(torch.zeros(1, 3, *min(other_sizes, key=min)))
+        with torch.device("meta"), torch.no_grad():  # sizes alone, in no memory
+            recipe.net(**arguments).eval()(torch.zeros(1, 3, *min(other_sizes, key=min)))
     except ValueError as error:
         raise RecipeError(str(error)) from error
     for count, which in ((pixels, "to train on"), (others, "held back, every sixth,")):

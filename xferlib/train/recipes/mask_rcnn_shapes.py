@@ -163,6 +163,7 @@ RECIPE = Recipe(
     data="drawn shapes (xferlib.data.shapes), 128x128",
     terms="drawn by this project on photographs shipped by scikit-image and scikit-learn",
     options=OPTIONS,
+    drawn=True,
 )
 STUDIES = (
     Study(

@@ -538,6 +538,7 @@ def _recipe(
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
         options={"weight_decay": 1e-4, "warmup": 100, "clip": 0.5, "precision": "bf16-mixed"},
+        shipped=name in ("reflection", "reflection-naive", "reflection-icnn"),
     )
 
 

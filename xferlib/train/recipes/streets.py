@@ -59,6 +59,7 @@ _recipe: Any = partial(
     data="drawn streets (xferlib.data.streets), 128x256",
     terms="drawn by this project with textures from photographs shipped by scikit-image",
     options={"weight_decay": 0.01, "warmup": 50},
+    drawn=True,
 )
 
 RECIPES = (

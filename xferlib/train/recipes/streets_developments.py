@@ -164,6 +164,7 @@ def _large(name: str, net: type[nn.Module], arguments: Mapping[str, Any], weight
         data="drawn streets (xferlib.data.streets), 256x512",
         terms="drawn by this project with textures from photographs shipped by scikit-image",
         options={name: value for name, value in OPTIONS.items() if name != "lr"},
+        drawn=True,
     )
 
 

@@ -230,6 +230,7 @@ def _recipe(name: str, names: Sequence[str]) -> Recipe:
         "scikit-image and scikit-learn for training, without labels; paintings drawn by this project",
         terms="research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
         options={key: value for key, value in TRAINING.items() if key != "lr"},
+        shipped=name in ("styles", "style-stained-glass"),
     )
 
 

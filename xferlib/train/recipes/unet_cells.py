@@ -83,6 +83,7 @@ def _recipe(kind: str, name: str, **changes: Any) -> Recipe:
         data=f"drawn {kind} (xferlib.data.cells), tiles of {TILE}x{TILE}",
         terms="drawn by this project",
         options={"weight_decay": 0.01, "warmup": 50},
+        drawn=True,
         **changes,
     )
 
