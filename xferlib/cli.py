@@ -200,7 +200,7 @@ def _apply(options: argparse.Namespace) -> int:
 
     from xferlib import zoo
     from xferlib.zoo.inference import PICTURES, sizes_seen, style_shares
-    from xferlib.zoo.memory import MEMORY
+    from xferlib.zoo.memory import available, device_of
     from xferlib.zoo.weights import load_row
 
     row = zoo.row(options.name, options.zoo)
@@ -231,7 +231,7 @@ def _apply(options: argparse.Namespace) -> int:
         path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to.values()))
     }
     how = {
-        "max_memory": options.max_memory or MEMORY,
+        "max_memory": options.max_memory or available(device_of(net)),
         "views": options.views,
         "full_size": options.full_size,
         "pixels": options.pixels,

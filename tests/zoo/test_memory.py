@@ -17,7 +17,7 @@ from xferlib.nets.unet import UNet
 from xferlib.nets.upsampling import SubPixelConv
 from xferlib.ops import progress
 from xferlib.ops.tiling import apply_tiled
-from xferlib.zoo.memory import apply_within, bytes_of, bytes_per_pixel
+from xferlib.zoo.memory import MEMORY, apply_within, available, bytes_of, bytes_per_pixel
 
 
 class Doubling(nn.Sequential):
@@ -115,6 +115,12 @@ def test_a_net_that_sees_the_whole_picture_is_refused_with_the_size_that_fits(im
         assert apply_within(net, image[:, :50, :30], allowed).shape == (4, 50, 30)
     with pytest.raises(ValueError, match="reduce it to about 1x1, or allow more"):
         apply_within(net, image, 1)
+
+
+def test_a_gpu_gives_half_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * 2**30, 8 * 2**30))
+    assert available(torch.device("cuda")) == 3 * 2**30
+    assert available(torch.device("cpu")) == available(torch.device("mps")) == MEMORY
 
 
 def test_a_memory_that_holds_no_tile_is_refused_with_the_least_that_does(doubling, image):

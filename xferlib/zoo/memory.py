@@ -31,6 +31,23 @@ _bytes: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
 _halos: "WeakKeyDictionary[nn.Module, int | None]" = WeakKeyDictionary()
 
 
+def available(device: torch.device) -> int:
+    """
+    Say how much memory a net's activations may take there unless asked otherwise.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the net computes.
+
+    Returns
+    -------
+    int
+        Bytes: half of what a GPU of CUDA has free, elsewhere `MEMORY`.
+    """
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY
+
+
 def bytes_of(size: float | str) -> int:
     """
     Read a size of memory.
