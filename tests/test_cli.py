@@ -101,6 +101,13 @@ def test_an_empty_list_says_what_to_do(tmp_path, capsys):
     assert "xferlib train NAME" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["list"], ["apply", "dark-net", "a.png", "-o", "out"], ["export", "dark-net"]])
+def test_a_zoo_that_is_not_there_is_no_empty_one(shop, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words, "--zoo", "zooo"])
+    assert stopped.value.code == 2 and "argument --zoo: zooo: no such folder" in capsys.readouterr().err
+
+
 def test_apply_writes_an_indexed_png(shop, capsys):
     image = shop.picture("pictures/a.png")
     assert _apply("pictures/a.png", "-o", "out") == 0

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     zoo = {
         "metavar": "DIR",
-        "type": Path,
+        "type": _folder,
         "help": "nets you trained, such as runs/NAME, instead of the shipped ones",
     }
 
@@ -154,6 +154,12 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+    return Path(text)
 
 
 def _bytes(text: str) -> int:
