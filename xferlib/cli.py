@@ -92,10 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     probable = "also write STEM-CLASS.png: how probable that class is at each pixel, in grey, white for certain"
     apply.add_argument("--probability", metavar="CLASS", help=probable)
-    apply.add_argument("--resume", action="store_true", help="leave out pictures whose results are there already")
-    apply.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    there = apply.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="keep files that are there already, and make the others")
+    there.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     apply.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="what to compute on")
-    memory = "memory that the net may take, such as 2G (half of all); larger pictures are done tile by tile"
+    memory = (
+        "memory that the net may take, such as 2G (half of all; on a GPU of what is free); larger pictures are tiled"
+    )
     apply.add_argument("--max-memory", metavar="SIZE", type=_bytes, help=memory)
     views = "views of a picture to average over: 1, 2 with its mirror image, 8 turned and mirrored (the net's own)"
     apply.add_argument("--views", metavar="N", type=int, choices=(1, 2, 8), help=views)
@@ -233,9 +236,11 @@ def _apply(options: argparse.Namespace) -> int:
         )
     net = load_row(row, options.zoo).to(_device(options.device))
     _make_writable(options.out)
-    left = {
-        path: to for path, to in jobs.items() if not (options.resume and all(each.exists() for each in to.values()))
+    lacking = {
+        path: {kind: to for kind, to in targets.items() if not (options.resume and to.exists())}
+        for path, targets in jobs.items()
     }
+    left = {path: targets for path, targets in lacking.items() if targets}
     how = {
         "max_memory": options.max_memory or available(device_of(net)),
         "views": options.views,
@@ -316,7 +321,8 @@ def _apply_one(
     # The result is written last, so that it never lacks what goes with it.
     if probable:
         chances = class_probabilities(net, row, image, **how)
-        images.write(targets["probability"], chances[row.classes.index(probable)][None])
+        if "probability" in targets:
+            images.write(targets["probability"], chances[row.classes.index(probable)][None])
         found = chances.argmax(0)
     else:
         found = run(net, row, image, shares, **how)
@@ -324,6 +330,8 @@ def _apply_one(
         from xferlib import viz
 
         images.write(targets["overlay"], viz.found(row, image, found))
+    if "result" not in targets:
+        return
     if row.task in PICTURES:
         images.write(targets["result"], found)
     elif row.task == "instances":
@@ -333,7 +341,7 @@ def _apply_one(
 
 
 def _jobs(inputs: Iterable[Path], out: Path, endings: Mapping[str, str]) -> dict[Path, dict[str, Path]]:
-    """Name the files to write for each picture, and refuse what would overwrite something."""
+    """Name the files to write for each picture, and refuse two results of one name, and one over a picture."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give -o a folder")
     pictures = list(dict.fromkeys(path for given in inputs for path in _pictures(given, out)))
@@ -367,7 +375,7 @@ def _pictures(path: Path, out: Path) -> list[Path]:
 
 def _train(options: argparse.Namespace) -> int:
     from xferlib.train import Study, recipes
-    from xferlib.train.recipe import LOG, SMOKE_STEPS, run
+    from xferlib.train.recipe import LOG, SMOKE_STEPS, run, sharing
 
     recipe = recipes.find(options.name)
     if options.data is not None and not options.data.is_dir():
@@ -377,8 +385,7 @@ def _train(options: argparse.Namespace) -> int:
         return _study(recipe, options)
     if options.smoke and (options.steps or options.out or options.resume):
         raise UsageError("--smoke takes two steps, in a folder of its own; leave out --steps, --out and --resume")
-    if recipe.batch_size % options.devices:
-        raise UsageError(f"--devices {options.devices}: they cannot share a batch of {recipe.batch_size} equally")
+    sharing(recipe.batch_size, options.devices)
     out, own = options.out, recipe.adapt and options.data
     if own:
         recipe, out = recipe.adapt(recipe, options.data), out or Path("runs", recipe.name)

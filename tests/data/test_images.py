@@ -57,12 +57,32 @@ def test_one_bit(tmp_path):
     assert torch.equal(image, unit(bits.astype(np.uint8) * 255))
 
 
-def exchanged():
-    """Give the profile of sRGB with red and blue exchanged, under another name."""
+def exchanged(name="BGR linear ok"):
+    """Give the profile of sRGB with red and blue exchanged, under another name of 13 letters."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = (profile.index(tag) for tag in (b"rXYZ", b"bXYZ"))
     profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "BGR!".encode("utf-16-be"))
+    return bytes(profile).replace("sRGB built-in".encode("utf-16-be"), name.encode("utf-16-be"))
+
+
+def linear_grey():
+    """Give a profile of grey whose values are light itself."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"GRAY"
+    tag = profile.index(b"rTRC")
+    profile[tag : tag + 4] = b"kTRC"
+    curve = int.from_bytes(profile[tag + 4 : tag + 8], "big")
+    profile[curve : curve + 14] = struct.pack(">4sIIH", b"curv", 0, 1, 0x100)
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), "grey".encode("utf-16-be"))
+
+
+def test_linear_values_are_no_srgb_whatever_their_name(tmp_path):
+    flat = Image.new("RGB", (4, 4), (200, 90, 40))
+    read = images.read(stored(tmp_path / "a.png", flat, icc_profile=exchanged("sRGB linear.1")))
+    assert (read.mean((1, 2)) * 255 - torch.tensor([40.0, 90.0, 200.0])).abs().max() < 4
+    grey = images.read(stored(tmp_path / "b.png", Image.new("L", (4, 4), 55), icc_profile=linear_grey()))
+    light = 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
+    torch.testing.assert_close(grey, torch.full((3, 4, 4), light), atol=1.5 / 255, rtol=0)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp"])

@@ -183,6 +183,15 @@ def test_a_net_that_is_not_shipped_leaves_its_record_alone(tiny, tmp_path):
     _run(replace(tiny, shipped=False))
     assert zoo.rows() == [] and (tmp_path / "checkout/data/results/tiny-net.json").exists()
     assert zoo.load("tiny-net", "runs/tiny-net").layer.weight.shape == (1, 1)
+    with pytest.raises(RecipeError, match="runs/tiny-net holds what 'xferlib train tiny-net' made"):
+        _run(replace(tiny, shipped=False), steps=3)
+
+
+def test_what_cannot_be_told_is_spared(tiny):
+    Path("runs/tiny-net").mkdir(parents=True)
+    Path("runs/tiny-net/tiny-net.json").write_text("{}")
+    with pytest.raises(RecipeError, match="holds what 'another command' made"):
+        _run(tiny, steps=2)
 
 
 def test_a_recipe_of_drawn_pictures_takes_no_data(tiny):
@@ -196,10 +205,15 @@ def test_a_trial_gives_each_process_something(tiny, monkeypatch, processes, batc
     asked = []
     monkeypatch.setattr(recipe, "fit", lambda *args, **options: asked.append(options["batch_size"]) or History([1.0]))
     monkeypatch.setenv("WORLD_SIZE", str(processes))
+    _run(replace(tiny, batch_size=10), smoke=True)  # nobody has started processes
+    monkeypatch.setenv("LT_CLI_USED", "1")
     _run(replace(tiny, batch_size=12), smoke=True)
-    assert asked == [batch_size]
-    with pytest.raises(RecipeError, match=f"{processes} processes cannot share a batch of 10 equally"):
-        _run(replace(tiny, batch_size=10))
+    assert asked == [2, batch_size]
+    for smoke in (True, False):
+        with pytest.raises(
+            RecipeError, match=f"--devices {processes}: they cannot share a batch of 10 .*; 1, 2, 5, 10"
+        ):
+            _run(replace(tiny, batch_size=10), smoke=smoke)
 
 
 def test_out_takes_net_and_record(tiny, tmp_path):

@@ -54,7 +54,7 @@ def _run(of=TINY, **options):
 def test_devices_that_cannot_share_a_batch_are_refused(checkout, monkeypatch, capsys):
     monkeypatch.setattr(recipes, "find", lambda name: TINY)
     assert cli.main(["train", "tiny-study", "--devices", "3", "--device", "cpu"]) == 2
-    assert "--devices 3: they cannot share a batch of 2 of 'tiny-study' equally" in capsys.readouterr().err
+    assert "--devices 3: they cannot share a batch of 2 equally; 1, 2 can" in capsys.readouterr().err
 
 
 def test_a_study_leaves_its_figures_and_nothing_else(checkout, tmp_path):

@@ -69,8 +69,8 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, white: float | N
     Notes
     -----
     Transparent pixels are laid over white. Grey pictures keep their 16 bits or floats; Pillow decodes 16-bit
-    colour, and 16-bit grey with transparency, to 8 bits a channel. Colours are converted to sRGB from the profile that
-    the file brings, if it brings another.
+    colour, and 16-bit grey with transparency, to 8 bits a channel. A picture of 8 bits that brings a colour profile
+    other than sRGB's is converted to sRGB.
     """
     with _opened(path, max_pixels) as image:
         picture, mode = _converted(image, white), image.mode
@@ -125,7 +125,7 @@ def from_pil(image: Image.Image, white: float | None = None) -> Tensor:
     Parameters
     ----------
     image : PIL.Image.Image
-        The picture; it is not changed.
+        The picture; it is not changed. Its colour profile counts as in `read`.
     white : float, optional
         The stored value that means white in a mode without a fixed range. The default is 65535 for integers
         of 16 or 32 bits and 1 for floats; a 12-bit picture in a 16-bit file takes 4095, and warns without it.
@@ -153,7 +153,7 @@ def _converted(image: Image.Image, white: float | None) -> Tensor:
     if image.has_transparency_data:
         rgba = _unit(_in_srgb(image.convert("RGBA")))
         return rgba[:3] * rgba[3] + (1 - rgba[3])
-    return _unit(_in_srgb(image if image.mode == "CMYK" else image.convert("RGB")).convert("RGB"))
+    return _unit(_in_srgb(image if image.mode in ("CMYK", "L") else image.convert("RGB")).convert("RGB"))
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
@@ -163,7 +163,8 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         return image
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(given):
+        name = ImageCms.getProfileDescription(given).lower()
+        if "srgb" in name and "linear" not in name and "g10" not in name:
             return image
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
         return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xferlib.losses._float16 import wide
 from xferlib.losses.segmentation import cross_entropy
-from xferlib.ops._halves import exact
+from xferlib.ops._halves import exact, wide
 from xferlib.ops.boxes import check
 
 

@@ -21,13 +21,15 @@ def exact(function: _Function) -> _Function:
     @wraps(function)
     def computed(*given: Any, **named: Any) -> Any:
         device = next((x.device.type for x in (*given, *named.values()) if isinstance(x, Tensor)), "cpu")
+        if not torch.amp.is_autocast_available(device):  # as on "meta"
+            return function(*given, **named)
         with torch.autocast(device, enabled=False):
             return function(*given, **named)
 
     return computed
 
 
-def check_floats(images: Tensor) -> None:
+def check_floats(x: Tensor, name: str = "images") -> None:
     """Refuse bytes and other whole numbers."""
-    if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}; expected floats: images / 255 makes them of bytes")
+    if not x.is_floating_point():
+        raise ValueError(f"{name} are {x.dtype}; expected floats: {name} / 255 makes them of bytes")

@@ -127,10 +127,10 @@ def mean_field(
         raise ValueError(f"compatibility of shape {tuple(compatibility.shape)} for {unary.shape[1]} labels")
     if method not in ("auto", "exact", "fast"):
         raise ValueError(f"method {method!r} is not one of auto, exact, fast")
-    exact = method == "exact" or (method == "auto" and unary[0, 0].numel() <= SMALL)
+    all_pairs = method == "exact" or (method == "auto" and unary[0, 0].numel() <= SMALL)
     beliefs = []
     for energy, image in zip(unary, images.detach().to(unary.dtype), strict=True):
-        kernels = [_Kernel(each, energy, normalised) for each in _kernels(image, position, colour, spread, exact)]
+        kernels = [_Kernel(each, energy, normalised) for each in _kernels(image, position, colour, spread, all_pairs)]
         flat = energy.flatten(1).T.contiguous()
         q = (-flat).softmax(1)
         own = sum(weight * kernel.own for weight, kernel in zip(weights, kernels, strict=True))
@@ -189,7 +189,7 @@ def energy(
     one_hot = torch.zeros_like(unary).scatter_(1, labels[:, None], 1.0)
     energies = []
     for own, picked, image in zip(unary, one_hot, images.detach().to(unary.dtype), strict=True):
-        look, near = _kernels(image, position, colour, spread, exact=True)
+        look, near = _kernels(image, position, colour, spread, all_pairs=True)
         q = picked.flatten(1).T
         unlike = sum(weight * (k(q.new_ones(q.shape)) - k(q)) for weight, k in ((bilateral, look), (spatial, near)))
         energies.append((own * picked).sum() + (unlike * q).sum() / 2)
@@ -222,13 +222,13 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(gradient, lambda values, reverse=False: ctx.kernel(values, not reverse)), None
 
 
-def _kernels(image: Tensor, position: float, colour: float, spread: float, exact: bool) -> tuple[_Filter, _Filter]:
+def _kernels(image: Tensor, position: float, colour: float, spread: float, all_pairs: bool) -> tuple[_Filter, _Filter]:
     """Give the bilateral and the spatial kernel as filters of (N, C) values."""
     height, width = image.shape[1:]
     rows, columns = (torch.arange(side, dtype=image.dtype, device=image.device) for side in (height, width))
     places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
     looks = torch.cat([places / position, image.flatten(1).T * (255 / colour)], 1)
-    if exact:
+    if all_pairs:
         return _all_pairs(looks), _all_pairs(places / spread)
     reach = math.ceil(5 * spread)
     line = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)

@@ -47,8 +47,8 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int = 8, epsilon: float
             f"values of shape {tuple(values.shape)} and a guide of {tuple(guide.shape)} do not belong together; "
             "expected (B, C, H, W) and (B, G, H, W)"
         )
-    check_floats(values)
-    check_floats(guide)
+    check_floats(values, "values")
+    check_floats(guide, "guide")
     if radius < 1 or not epsilon > 0:
         raise ValueError(f"radius {radius} and epsilon {epsilon}; expected at least 1, and above 0")
     kind = torch.promote_types(values.dtype, guide.dtype)

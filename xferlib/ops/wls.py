@@ -161,8 +161,8 @@ def _check(values: Tensor, guide: Tensor) -> None:
             f"values of shape {tuple(values.shape)} and a guide of {tuple(guide.shape)} do not belong together; "
             "expected (B, C, H, W) and a grey (B, 1, H, W)"
         )
-    check_floats(values)
-    check_floats(guide)
+    check_floats(values, "values")
+    check_floats(guide, "guide")
 
 
 def _check_numbers(smoothness: float, sensitivity: float, epsilon: float, tolerance: float, most: int) -> None:

@@ -173,7 +173,8 @@ def fit(
         How processes work together, as in Lightning Fabric; "auto" is "ddp" where there are several.
     precision : str, optional
         Arithmetic: "32-true", "bf16-mixed" or "16-mixed", as in Lightning Fabric. On a CPU "16-mixed" is "bf16-mixed",
-        and where that has no instructions for bfloat16, both are "32-true", which there is many times as fast.
+        and where that has no instructions for bfloat16, both are "32-true", which there is many times as fast. A run
+        goes on in the precision that it began in.
 
     Returns
     -------

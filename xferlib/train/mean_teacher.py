@@ -70,9 +70,9 @@ class MeanTeacher(nn.Module):
         self, images: Tensor, plain: Tensor | None = None, changed: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """
-        Answer as the teacher does; in training as the student, and with pictures without labels as both do.
+        Answer as the teacher does; in training let it take a step after the student, and answer as the student does.
 
-        In training the teacher first takes a step after the student.
+        With pictures that have no labels both answer, for the loss.
 
         Parameters
         ----------

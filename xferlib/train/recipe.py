@@ -183,9 +183,7 @@ def run(
         if data is None:
             raise RecipeError(f"{recipe.name!r} trains on your own data: name its folder, --data DIR")
         recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
-    batch_size = 2 * _processes(hardware) if smoke else recipe.batch_size
-    if batch_size % _processes(hardware):
-        raise RecipeError(f"{_processes(hardware)} processes cannot share a batch of {batch_size} equally")
+    processes = sharing(recipe.batch_size, **hardware)
     if smoke:
         steps, out = SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
     command = _command(recipe, steps, seed, data, hardware.get("precision"))
@@ -205,8 +203,10 @@ def run(
         weights = data_folder() / "weights" if recipe.shipped else folder
     for place in (weights, results, folder):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
+    records = {folder / f"{recipe.name}.json" for folder in (weights, results) if folder != data_folder() / "weights"}
     if not smoke:
-        _spare(results / f"{recipe.name}.json", command)
+        for path in records:
+            _spare(path, command)
 
     commit = record.commit()
     stream = recipe.dataset(data, seed)
@@ -217,7 +217,7 @@ def run(
             recipe.loss,
             stream,
             steps=steps,
-            batch_size=batch_size,
+            batch_size=2 * processes if smoke else recipe.batch_size,
             lr=recipe.lr,
             seed=seed,
             checkpoint=checkpoint,
@@ -264,7 +264,8 @@ def run(
         "figures": result,
         "cost": cost,
     }
-    record.write(results / f"{recipe.name}.json", found)
+    for path in records:
+        record.write(path, found)
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return row
@@ -275,14 +276,42 @@ def _mark(data: str | os.PathLike) -> str:
     return f"-data{crc32(str(Path(data).expanduser().resolve()).encode()):08x}"
 
 
-def _processes(hardware: Mapping[str, Any]) -> int:
-    """Count the processes, those that ``fabric run`` has started or those that `fit` will."""
-    return max(hardware.get("devices", 1), int(os.environ.get("WORLD_SIZE", 1)))
+def sharing(batch_size: int, devices: int = 1, **_: Any) -> int:
+    """
+    Count the processes of a run, and make sure that each gets an equal share of a batch.
+
+    Parameters
+    ----------
+    batch_size : int
+        Samples a step over all processes.
+    devices : int
+        As `fit` takes it; under ``fabric run`` that command decides.
+    **_
+        Further arguments of `fit`, which say nothing here.
+
+    Returns
+    -------
+    int
+        The processes.
+
+    Raises
+    ------
+    RecipeError
+        If they cannot share the batch equally.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", 1)) if "LT_CLI_USED" in os.environ else devices
+    if batch_size % processes:
+        able = ", ".join(str(number) for number in range(1, batch_size + 1) if batch_size % number == 0)
+        raise RecipeError(f"--devices {processes}: they cannot share a batch of {batch_size} equally; {able} can")
+    return processes
 
 
 def _spare(path: Path, command: str) -> None:
     """Refuse to put a net in the place of one that another command made."""
-    other = json.loads(path.read_text("utf-8"))["command"] if path.exists() else command
+    try:
+        other = json.loads(path.read_text("utf-8"))["command"] if path.exists() else command
+    except (ValueError, KeyError, TypeError):
+        other = "another command"
     if other != command:
         raise RecipeError(
             f"{path.parent} holds what {other!r} made, and {command!r} would take its place: move that folder away, or "
@@ -307,6 +336,6 @@ def _command(
 ) -> str:
     """Give the command of a run, with what differs from the recipe."""
     own = {"steps": recipe.steps, "seed": recipe.seed, "data": None, "precision": recipe.options.get("precision")}
-    asked = {"steps": steps, "seed": seed, "data": data, "precision": precision}
+    asked = {"steps": steps, "seed": seed, "data": data and Path(data), "precision": precision}
     changed = [f"--{name} {value}" for name, value in asked.items() if value not in (None, own[name])]
     return " ".join(["xferlib train", recipe.name, *changed])

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from xferlib.train import record
 from xferlib.train.fit import History, Loss, fit
-from xferlib.train.recipe import RecipeError
+from xferlib.train.recipe import sharing
 
 Trainer = Callable[..., History]
 """As `fit`, with the name of the training before its arguments."""
@@ -98,9 +98,7 @@ def run(
 
     def train(name: str, net: nn.Module, loss: Loss, dataset: Dataset, **options: Any) -> History:
         nonlocal before
-        devices, batch = hardware.get("devices", 1), options["batch_size"]
-        if batch % devices:
-            raise RecipeError(f"--devices {devices}: they cannot share a batch of {batch} of {study.name!r} equally")
+        sharing(options["batch_size"], **hardware)
         checkpoint, start = folder / f"{name}-seed{seed}.pt", perf_counter()
         history = fit(net, loss, dataset, checkpoint=checkpoint, progress=progress, **{**options, **hardware})
         before += max(0.0, history.seconds - (perf_counter() - start))  # what a run that was killed has done

@@ -113,7 +113,8 @@ def find_objects(net: nn.Module, image: Tensor, views: Views = 1, max_memory: in
     masks = [mask for part in parts for mask in part.masks]
     numbers = torch.zeros(size, dtype=torch.int64)
     # An object on a seam is found in two pieces.
-    best = box_ops.batched_nms(boxes, scores, classes, min(net.overlap, _SAME)).tolist()
+    overlap = min(net.overlap, _SAME) if len(parts) > 1 else net.overlap
+    best = box_ops.batched_nms(boxes, scores, classes, overlap).tolist()
     for number, index in reversed(list(enumerate(best, 1))):
         place, mask = masks[index]
         place.of(numbers)[mask] = number
