@@ -203,7 +203,8 @@ def run(
         weights = data_folder() / "weights" if recipe.shipped else folder
     for place in (weights, results, folder):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
-    records = {folder / f"{recipe.name}.json" for folder in (weights, results) if folder != data_folder() / "weights"}
+    kept = {weights, results} - {data_folder() / "weights"}  # the shipped nets have their manifest alone
+    records = [place / f"{recipe.name}.json" for place in kept]
     if not smoke:
         for path in records:
             _spare(path, command)
