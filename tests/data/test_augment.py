@@ -32,6 +32,29 @@ def test_scaling_moves_both_alike(seed):
         assert (side * places - found)[inner, inner].abs().max() <= 0.51
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_of_a_large_picture_only_the_part_is_resized(seed, monkeypatch):
+    picture, sizes = coordinates(700, 900), []
+    resize = augment.TF.resize
+    monkeypatch.setattr(augment.TF, "resize", lambda x, *rest, **how: sizes.append(x.shape) or resize(x, *rest, **how))
+    image, labels = augment.scaled_crop(*picture, (50, 60), (0.6, 1.4), rng(seed))
+    assert max(shape[-2] * shape[-1] for shape in sizes) < 0.1 * 700 * 900
+    for places, found, side in ((image[0], labels // 900, 700), (image[1], labels % 900, 900)):
+        assert (side * places - found)[2:-2, 2:-2].abs().max() <= 0.51
+    monkeypatch.setattr(augment, "_MUCH", 10**9)
+    whole, _ = augment.scaled_crop(*picture, (50, 60), (0.6, 1.4), rng(seed))
+    scale = 1 / augment.uniform(0.6, 1.4, rng(seed))
+    for channel, side in ((0, 700), (1, 900)):
+        apart = side * (image[channel] - whole[channel]).abs()
+        assert apart.max() <= 1.5 * scale + 0.1  # pixels of the picture, at either end of the window
+
+
+def test_a_large_picture_is_drawn_to_its_ends():
+    drawn = [augment.scaled_crop(*coordinates(64, 300), (3, 4), (0.5, 2), rng(seed))[1] for seed in range(400)]
+    columns = torch.stack([labels % 300 for labels in drawn])
+    assert columns.min() <= 1 and columns.max() >= 298 and not (torch.stack(drawn) == augment.VOID).all(2).any()
+
+
 def test_what_is_missing_is_black_and_void():
     image, labels = augment.scaled_crop(torch.ones(3, 10, 10), torch.zeros(10, 10).long(), (15, 20), (1, 1), rng())
     assert torch.equal(labels[:10, :10], torch.zeros(10, 10).long())

@@ -1,5 +1,6 @@
 """Random changes that leave the truth true: an image and its labels, moved, mirrored and relit together."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as TF
 
 VOID = 255
+_MUCH = 16
+"""Where a resized image has more than so many times the pixels of the window, only what that needs is resized."""
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:
@@ -70,17 +73,35 @@ def scaled_crop(
         raise ValueError(f"scales {scales} are not two factors above 0, the smaller first")
     factor = uniform(*scales, generator)
     target = [max(1, round(factor * n)) for n in labels.shape]
-    image = TF.resize(image, target, antialias=True).clamp(0, 1)
-    labels = TF.resize(labels[None], target, interpolation=TF.InterpolationMode.NEAREST_EXACT)[0]
+    corner = [
+        int(torch.randint(max(n, wanted) - wanted + 1, (), generator=generator))
+        for n, wanted in zip(target, size, strict=True)
+    ]
+    if math.prod(target) > _MUCH * math.prod(size):
+        parts = zip(labels.shape, target, corner, size, strict=True)
+        (rows, columns), target, corner = zip(*(_needed(*part) for part in parts), strict=True)
+        image, labels = image[:, rows, columns], labels[rows, columns]
+    image = TF.resize(image, list(target), antialias=True).clamp(0, 1)
+    labels = TF.resize(labels[None], list(target), interpolation=TF.InterpolationMode.NEAREST_EXACT)[0]
     missing = [max(0, wanted - n) for wanted, n in zip(size, target, strict=True)]
     image = F.pad(image, (0, missing[1], 0, missing[0]))
     labels = F.pad(labels, (0, missing[1], 0, missing[0]), value=VOID)
-    corner = [
-        int(torch.randint(n - wanted + 1, (), generator=generator))
-        for n, wanted in zip(labels.shape, size, strict=True)
-    ]
     window = (..., *(slice(start, start + wanted) for start, wanted in zip(corner, size, strict=True)))
     return image[window], labels[window]
+
+
+def _needed(side: int, target: int, corner: int, wanted: int) -> tuple[slice, int, int]:
+    """
+    Say which part of a side a window is made of, what that part is resized to, and where the window begins in it.
+
+    The part has a margin, for what lies beyond the window counts where it is blurred; whole pixels move it by a
+    fraction of one.
+    """
+    scale = side / target
+    margin = 2 * math.ceil(scale) + 1
+    first, last = max(0, int(corner * scale) - margin), min(side, math.ceil((corner + wanted) * scale) + margin)
+    resized = round((last - first) / scale)
+    return slice(first, last), resized, max(0, min(round(corner - first / scale), resized - wanted))
 
 
 def flip(image: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
