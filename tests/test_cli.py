@@ -646,8 +646,9 @@ def test_train_draws_the_curves_of_its_log(trained, tmp_path, capsys):
 
 
 def test_train_refuses_what_cannot_work(trained, capsys):
-    assert cli.main(["train", "dark-net", "--data", "missing"]) == 2
-    assert "--data missing: no such folder" in _fails(capsys)
+    with pytest.raises(SystemExit):
+        cli.main(["train", "dark-net", "--data", "missing"])
+    assert "argument --data: missing: no such folder" in _fails(capsys)
     assert cli.main(["train", "dark-net", "--devices", "3"]) == 2
     assert "--devices 3: they cannot share a batch of 4 equally" in _fails(capsys)
     if not (torch.cuda.is_available() or torch.backends.mps.is_available()):

@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("name", metavar="NAME", help="a recipe; an unknown name shows all of them")
     train.add_argument("--steps", metavar="N", type=_positive, help="steps, instead of the recipe's")
     train.add_argument("--seed", metavar="S", type=_natural, help="seed, instead of the recipe's")
-    train.add_argument("--data", metavar="DIR", type=Path, help="your pictures and masks, or other real data")
+    train.add_argument("--data", metavar="DIR", type=_folder, help="your pictures and masks, or other real data")
     train.add_argument("--resume", action="store_true", help="insist on a checkpoint; one that is there is used anyway")
     train.add_argument(
         "--smoke", action="store_true", help="see in seconds whether it runs: two steps, nothing measured"
@@ -378,17 +378,15 @@ def _train(options: argparse.Namespace) -> int:
     from xferlib.train.recipe import LOG, SMOKE_STEPS, run, sharing
 
     recipe = recipes.find(options.name)
-    if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"--data {options.data}: no such folder")
     _device(options.device)
     if isinstance(recipe, Study):
         return _study(recipe, options)
     if options.smoke and (options.steps or options.out or options.resume):
         raise UsageError("--smoke takes two steps, in a folder of its own; leave out --steps, --out and --resume")
     sharing(recipe.batch_size, options.devices)
-    out, own = options.out, recipe.adapt and options.data
+    own = recipe.adapt and options.data
     if own:
-        recipe, out = recipe.adapt(recipe, options.data), out or Path("runs", recipe.name)
+        recipe = recipe.adapt(recipe, options.data)
     if os.environ.get("RANK", "0") == "0":  # under `fabric run` only the first process speaks
         steps = SMOKE_STEPS if options.smoke else options.steps or recipe.steps
         print(f"{recipe.name}: {steps} steps on {recipe.data}", flush=True)
@@ -397,7 +395,7 @@ def _train(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         data=options.data,
-        out=out,
+        out=options.out,
         resume=options.resume,
         smoke=options.smoke,
         accelerator=options.device,

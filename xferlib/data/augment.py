@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as TF
 
 VOID = 255
 _MUCH = 16
-"""Where a resized image has more than so many times the pixels of the window, only what that needs is resized."""
+"""Where a resized image has more than so many times the pixels of the window, only what that needs is resized; smaller
+ones whole, as the shipped nets saw them."""
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:

@@ -182,7 +182,7 @@ def run(
     if recipe.adapt:
         if data is None:
             raise RecipeError(f"{recipe.name!r} trains on your own data: name its folder, --data DIR")
-        recipe, out = recipe.adapt(recipe, Path(data).expanduser()), out or Path(runs) / recipe.name
+        recipe = recipe.adapt(recipe, Path(data).expanduser())
     processes = sharing(recipe.batch_size, **hardware)
     if smoke:
         steps, out = SMOKE_STEPS, Path(runs) / recipe.name / "smoke"
@@ -197,14 +197,9 @@ def run(
     if resume and not (checkpoint and checkpoint.exists()):
         named = checkpoint or "a trial of two steps"
         raise RecipeError(f"{named}: there is no checkpoint to go on from; start without --resume")
-    results = record.results_folder(out, folder, departs)
-    weights = results
-    if results == data_folder() / "results":
-        weights = data_folder() / "weights" if recipe.shipped else folder
-    for place in (weights, results, folder):
+    weights, records = _places(recipe, out, folder, departs)
+    for place in (weights, folder, *(path.parent for path in records)):
         place.mkdir(parents=True, exist_ok=True)  # better fail now than after hours
-    kept = {weights, results} - {data_folder() / "weights"}  # the shipped nets have their manifest alone
-    records = [place / f"{recipe.name}.json" for place in kept]
     if not smoke:
         for path in records:
             _spare(path, command)
@@ -270,6 +265,15 @@ def run(
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return row
+
+
+def _places(recipe: Recipe, out: str | os.PathLike | None, folder: Path, departs: bool) -> tuple[Path, list[Path]]:
+    """Choose the folder of the weights and the files of the record; the shipped nets have their manifest alone."""
+    results, shipped = record.results_folder(out, folder, departs), data_folder() / "weights"
+    weights = results
+    if results == data_folder() / "results":
+        weights = shipped if recipe.shipped else folder
+    return weights, [place / f"{recipe.name}.json" for place in {weights, results} - {shipped}]
 
 
 def _mark(data: str | os.PathLike) -> str:

@@ -503,6 +503,6 @@ STUDIES = (
         chapter="super_resolution",
         measure=_one_or_many,
         data=f"photographs of the recipe sr-x4-feature, small as in papers or from many cameras, {CAMERA_STEPS} steps "
-        f"each; measured on those held back, taken by five cameras",
+        "each; measured on those held back, taken by five cameras",
     ),
 )
