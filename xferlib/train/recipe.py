@@ -273,7 +273,7 @@ def _places(recipe: Recipe, out: str | os.PathLike | None, folder: Path, departs
     weights = results
     if results == data_folder() / "results":
         weights = shipped if recipe.shipped else folder
-    return weights, [place / f"{recipe.name}.json" for place in {weights, results} - {shipped}]
+    return weights, [place / f"{recipe.name}.json" for place in {results, results if weights == shipped else weights}]
 
 
 def _mark(data: str | os.PathLike) -> str:
