@@ -1,6 +1,7 @@
 """CEILNet: the layers of its paper, any size, how far it sees, and which parts it has."""
 
 import re
+from itertools import product
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from xferlib.ops.tiling import apply_tiled
 
 SLIM = {"widths": (4, 6, 8), "dilations": (1, 2), "edge_dilations": (1,), "norm": False, "skips": True}
 SMOOTH = {"interpolate": True}
+TAUGHT = {"widths": (4, 6, 8, 8), "interpolate": True, "stages": 4}
 
 
 def net(seed=0, **changes):
@@ -51,7 +53,15 @@ def test_the_defaults_are_the_papers():
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 8), (33, 18)])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"edge_dilations": ()}, {"layers": 2}, {"layers": 2, "passes": 2}, {"skips": False, "norm": True}, SMOOTH],
+    [
+        {},
+        {"edge_dilations": ()},
+        {"layers": 2},
+        {"layers": 2, "passes": 2},
+        {"skips": False, "norm": True},
+        SMOOTH,
+        TAUGHT,
+    ],
 )
 def test_any_size_is_kept(size, changes):
     found = net(**changes).separate(torch.rand(2, 3, *size))
@@ -128,7 +138,15 @@ def test_without_edges_no_edge_is_computed():
 @pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"edge_dilations": ()}, {"widths": (4, 6)}, {"widths": (4,)}, {"fine_blocks": (1, 2)}, {"passes": 2}],
+    [
+        {},
+        {"edge_dilations": ()},
+        {"widths": (4, 6)},
+        {"widths": (4,)},
+        {"fine_blocks": (1, 2)},
+        {"fine_blocks": (1,), "rise_blocks": (2, 1)},
+        {"passes": 2},
+    ],
 )
 def test_nothing_beyond_the_halo_matters(changes, interpolate):
     seeing = busy(net(**changes, interpolate=interpolate)).double()
@@ -163,16 +181,51 @@ def test_tiles_of_a_picture_are_restored_as_the_whole(changes):
     torch.testing.assert_close(found, whole, atol=1e-5 * whole.abs().max().item(), rtol=1e-5)
 
 
-def test_fine_blocks_stand_at_their_scales_of_i_cnn_and_begin_as_the_identity():
-    fine, images = net(fine_blocks=(0, 3)), torch.rand(1, 3, 16, 24)
-    assert [len(blocks) for blocks in fine.i_cnn.fine] == [0, 3]
-    assert not any(len(blocks) for blocks in fine.e_cnn.fine)
-    assert fine.i_cnn.fine[1][0].first[0].out_channels == SLIM["widths"][1]
+def test_nothing_beyond_the_halo_matters_where_it_reads_maps():
+    seeing = busy(net(widths=(4, 6), dilations=(1,), interpolate=True, stages=2)).double()
+    assert seeing.halo == net(widths=(4, 6), dilations=(1,), interpolate=True).halo + seeing.backbone.halo
+    side = seeing.stride * (2 * (seeing.halo // seeing.stride) + 4)
+    images = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    farthest = 0
+    for at in range(side // 2, side // 2 + seeing.stride):
+        gradient = torch.autograd.grad(seeing(images)[..., at, at].sum(), images)[0][0].abs().sum(0)
+        farthest = max(farthest, (gradient.nonzero() - at).abs().max().item())
+    assert seeing.halo - 4 * seeing.stride <= farthest <= seeing.halo
+
+
+@pytest.mark.parametrize("kind", ["fine", "rise"])
+def test_blocks_stand_at_their_scales_of_i_cnn_and_begin_as_the_identity(kind):
+    fine, images = net(**{f"{kind}_blocks": (0, 3)}), torch.rand(1, 3, 16, 24)
+    blocks = getattr(fine.i_cnn, kind)
+    assert [len(each) for each in blocks] == [0, 3]
+    assert not any(len(each) for each in getattr(fine.e_cnn, kind))
+    assert blocks[1][0].first[0].out_channels == SLIM["widths"][1]
     plain = net()
     for same in (True, False):
         plain.load_state_dict({name: fine.state_dict()[name] for name in plain.state_dict()})
         assert torch.equal(fine(images), plain(images)) == same
         busy(fine)
+
+
+def test_maps_are_read_by_both_nets_and_count_nothing_at_first():
+    taught, images = net(**TAUGHT), torch.rand(1, 3, 32, 48)
+    plain = net(**{**TAUGHT, "stages": 0})
+    plain.load_state_dict({name: taught.state_dict()[name] for name in plain.state_dict()})
+    assert torch.equal(taught(images), plain(images))
+    for sub in (taught.e_cnn, taught.i_cnn):
+        assert [each.in_channels for each in sub.read] == list(taught.backbone.out_channels)
+        for scale in range(4):
+            before = taught.separate(images)
+            nn.init.constant_(sub.read[scale].weight, 1.0)
+            found = taught.separate(images)
+            assert not torch.equal(found.background, before.background)
+            assert torch.equal(found.edges, before.edges) == (sub is taught.i_cnn)
+
+
+def test_maps_need_a_scale_each_and_half_the_size():
+    for changes in ({"widths": (4, 6, 8)}, {"interpolate": False}, {"stages": 6}):
+        with pytest.raises(ValueError, match=r"stages have maps at \d strides from 2 on, the net has \d scales"):
+            net(**{**TAUGHT, **changes})
 
 
 def test_every_weight_learns_and_edges_learn_from_the_picture():
@@ -225,6 +278,6 @@ def test_errors_say_what_is_wrong():
     for wrong in (*wrongs, {"passes": 0}):
         with pytest.raises(ValueError, match="expected positive numbers, one width at least, and 1 or 2 layers"):
             net(**wrong)
-    for wrong in ((1, 0, 0), (-1,)):
-        with pytest.raises(ValueError, match=rf"fine_blocks {re.escape(str(wrong))} .* coarsest, 2 at most"):
-            net(fine_blocks=wrong)
+    for name, wrong in product(("fine_blocks", "rise_blocks"), ((1, 0, 0), (-1,))):
+        with pytest.raises(ValueError, match=rf"{name} {re.escape(str(wrong))} .* coarsest, 2 at most"):
+            net(**{name: wrong})

@@ -12,6 +12,7 @@ from xferlib.data.reflections import Blend, ceilnet_blend, naive_blend, zhang_bl
 from xferlib.losses.separation import edge_loss, image_loss, separation_loss
 from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
+from xferlib.nets.efficientnet import imagenet_lite
 from xferlib.train import recipes
 from xferlib.train.recipes import reflection
 from xferlib.train.recipes.reflection import (
@@ -404,9 +405,9 @@ def test_photographs_held_back_are_as_large_as_asked_for(data):
 
 
 def test_the_small_nets_differ_in_one_thing_each():
-    whole, small, naive, single, twice, layers = RECIPES.values()
+    whole, small, naive, single, twice, layers, untaught, taught = RECIPES.values()
     assert recipes.find("reflection") is whole
-    arms = (small, naive, single, twice, layers)
+    arms = (small, naive, single, twice, layers, untaught, taught)
     assert len({(r.steps, r.batch_size, r.lr, r.seed, str(r.options)) for r in arms}) == 1
     assert small.arguments == naive.arguments
     assert {**small.arguments, "layers": 2} == layers.arguments
@@ -414,8 +415,17 @@ def test_the_small_nets_differ_in_one_thing_each():
     blocks = [len(r.arguments["dilations"]) + len(r.arguments["edge_dilations"]) for r in (small, single)]
     assert blocks[0] == blocks[1] and single.arguments["edge_dilations"] == ()
     assert whole.steps > small.steps
-    assert {r.loss for r in (small, naive, single, twice)} == {reflection.ceilnet_loss}
+    assert taught.arguments == untaught.arguments and untaught.learner is None
+    assert {r.loss for r in (small, naive, single, twice, untaught, taught)} == {reflection.ceilnet_loss}
     assert layers.loss is reflection.layers_loss and whole.loss is reflection.decibel_loss
+
+
+def test_the_taught_net_alone_begins_with_what_imagenet_teaches():
+    taught = RECIPES["reflection-taught"]
+    net, known = taught.learner(), imagenet_lite(taught.arguments["stages"])
+    assert all(torch.equal(a, b) for a, b in zip(net.backbone.parameters(), known.parameters(), strict=True))
+    assert all(p.requires_grad for p in net.parameters())
+    assert CEILNet(**taught.arguments).load_state_dict(net.state_dict())  # the same net but for its weights
 
 
 def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):
@@ -450,4 +460,6 @@ def test_backgrounds_of_the_small_nets_are_the_same_in_the_same_order(data):
 
 def test_shipped_nets_are_small():
     sizes = {name: 2 * sum(p.numel() for p in CEILNet(**r.arguments).parameters()) for name, r in RECIPES.items()}
-    assert sizes.pop("reflection") < 4e6 and max(sizes.values()) < 1.5e6  # bytes of float16
+    assert sizes.pop("reflection") < 4e6
+    sizes = {name: size for name, size in sizes.items() if RECIPES[name].shipped}
+    assert max(sizes.values()) < 1.5e6  # bytes of float16

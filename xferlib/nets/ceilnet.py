@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xferlib.nets.efficientnet import EfficientNetLite
 from xferlib.nets.vgg import initialise
 from xferlib.ops.edges import edges
 
 MIDDLE = 115 / 255
 """What is taken from every input, so that it lies about zero."""
+SPREAD = 7.0
+"""About the standard deviation of each map of EfficientNet-Lite0 over photographs."""
 
 
 class Separation(NamedTuple):
@@ -59,6 +62,11 @@ class CEILNet(nn.Module):
         Residual blocks of I-CNN at each scale but the coarsest, the finest first; by default none.
     passes : int
         How often I-CNN looks. With more than one it also reads what it took away the time before, at first nothing.
+    rise_blocks : sequence of int, optional
+        Residual blocks of I-CNN on the way up, at each scale but the coarsest, the finest first; by default none.
+    stages : int
+        Stages of an EfficientNet-Lite0 whose maps both nets read too, each at the scale that has its size; by default
+        there is none. It needs ``interpolate``, and a width for each of its strides.
 
     Attributes
     ----------
@@ -70,8 +78,8 @@ class CEILNet(nn.Module):
     Raises
     ------
     ValueError
-        If the widths, dilations or passes are not positive, there are neither 1 nor 2 layers, or fine blocks are
-        negative or more than there are scales for them.
+        If the widths, dilations or passes are not positive, there are neither 1 nor 2 layers, fine or rise blocks are
+        negative or more than there are scales for them, or the maps of the stages do not fit the scales.
 
     References
     ----------
@@ -85,7 +93,9 @@ class CEILNet(nn.Module):
     # blocks at a small scale: they see as far as many more at half the size, at a fraction of the cost. Fine blocks:
     # what tells two layers apart, such as blur, shows at the finer scales. Interpolation: a deconvolution leaves
     # stripes, and what is taken away is blurred, so half the size can hold it. Passes: a second look doubles the
-    # depth for the few weights that read what the first one took away.
+    # depth for the few weights that read what the first one took away. Rise blocks: after the coarse scales are known,
+    # the fine ones can be looked at again. Stages: a net that has learned a million photographs knows what things look
+    # like, and a few hundred behind glass do not teach that.
 
     def __init__(
         self,
@@ -99,6 +109,8 @@ class CEILNet(nn.Module):
         interpolate: bool = False,
         fine_blocks: Sequence[int] = (),
         passes: int = 1,
+        rise_blocks: Sequence[int] = (),
+        stages: int = 0,
     ) -> None:
         super().__init__()
         edge_dilations = tuple(dilations if edge_dilations is None else edge_dilations)
@@ -107,18 +119,30 @@ class CEILNet(nn.Module):
                 f"widths {tuple(widths)}, dilations {tuple(dilations)} and {edge_dilations}, {layers} layers, {passes} "
                 "passes; expected positive numbers, one width at least, and 1 or 2 layers"
             )
-        if len(fine_blocks) >= len(widths) or min(fine_blocks, default=0) < 0:
+        for name, blocks in (("fine_blocks", fine_blocks), ("rise_blocks", rise_blocks)):
+            if len(blocks) >= len(widths) or min(blocks, default=0) < 0:
+                raise ValueError(
+                    f"{name} {tuple(blocks)} with widths {tuple(widths)}; expected numbers of 0 or more, one "
+                    f"for each scale but the coarsest, {len(widths) - 1} at most"
+                )
+        self.backbone = EfficientNetLite(stages) if stages else None
+        maps = self.backbone.out_channels if stages else ()
+        if stages and (len(maps) != len(widths) or not interpolate):
             raise ValueError(
-                f"fine_blocks {tuple(fine_blocks)} with widths {tuple(widths)}; expected numbers of 0 or more, one "
-                f"for each scale but the coarsest, {len(widths) - 1} at most"
+                f"{stages} stages have maps at {len(maps)} strides from 2 on, the net has {len(widths)} scales from "
+                f"{2 if interpolate else 1} on; expected a width for each stride, and interpolate"
             )
         self.layers, self.skips, self.passes = layers, skips, passes
-        reads_edges, how = bool(edge_dilations), {"norm": norm, "skips": skips, "interpolate": interpolate}
+        reads_edges = bool(edge_dilations)
+        how = {"norm": norm, "skips": skips, "interpolate": interpolate, "maps": maps}
         self.e_cnn = SubNet(4, 1, widths, edge_dilations, **how) if reads_edges else None
         reads = 3 + reads_edges + 3 * (passes > 1)
-        self.i_cnn = SubNet(reads, 3 * layers, widths, dilations, **how, fine_blocks=fine_blocks)
+        blocks = {"fine_blocks": fine_blocks, "rise_blocks": rise_blocks}
+        self.i_cnn = SubNet(reads, 3 * layers, widths, dilations, **how, **blocks)
         self.stride = self.i_cnn.stride
         self.halo = passes * self.i_cnn.halo + (self.e_cnn.halo + 1 if reads_edges else 0)
+        if stages:
+            self.halo += self.backbone.halo
 
     def forward(self, images: Tensor, parts: bool = False) -> Tensor | Separation:
         """
@@ -170,15 +194,16 @@ class CEILNet(nn.Module):
 
     def _separate(self, images: Tensor) -> Separation:
         seen, found = images - MIDDLE, None
+        maps = [] if self.backbone is None else [each / SPREAD for each in self.backbone(images)]
         if self.e_cnn is not None:
             shown = edges(images)
             # Differs from Fan et al.: E-CNN reads edges as they are; 50 times larger, they would drown the picture.
-            found = self.e_cnn(torch.cat([seen, shown - MIDDLE], 1))
+            found = self.e_cnn(torch.cat([seen, shown - MIDDLE], 1), maps)
             found = shown - found if self.skips else found
             seen = torch.cat([seen, found - MIDDLE], 1)
         background = images
         for _ in range(self.passes):
-            values = self.i_cnn(torch.cat([seen, images - background], 1) if self.passes > 1 else seen)
+            values = self.i_cnn(torch.cat([seen, images - background], 1) if self.passes > 1 else seen, maps)
             background = images - values[:, :3] if self.skips else values[:, :3]
         return Separation(background, values[:, 3:] if self.layers == 2 else None, found)
 
@@ -201,8 +226,10 @@ class SubNet(nn.Module):
         Whether features on the way down are added on the way up.
     interpolate : bool
         Whether the finest scale is half the map's size, and all goes up by interpolation, not by deconvolution.
-    fine_blocks : sequence of int, optional
-        Residual blocks at each scale but the coarsest, the finest first; by default none.
+    fine_blocks, rise_blocks : sequence of int, optional
+        Residual blocks on the way down and up, at each scale but the coarsest, the finest first; by default none.
+    maps : sequence of int, optional
+        Channels of maps that it reads too, one for each scale; by default none.
     """
 
     def __init__(
@@ -216,6 +243,8 @@ class SubNet(nn.Module):
         skips: bool,
         interpolate: bool = False,
         fine_blocks: Sequence[int] = (),
+        rise_blocks: Sequence[int] = (),
+        maps: Sequence[int] = (),
     ) -> None:
         super().__init__()
         scales, up = list(pairwise(widths)), _widen if interpolate else _deconv
@@ -224,26 +253,33 @@ class SubNet(nn.Module):
             *_conv(in_channels, widths[0], norm, stride=self.first), *_conv(widths[0], widths[0], norm)
         )
         self.down = nn.ModuleList(nn.Sequential(*_conv(fine, coarse, norm, stride=2)) for fine, coarse in scales)
-        self.fine = nn.ModuleList(
-            nn.Sequential(*(Block(width, 1, norm) for _ in range(number)))
-            for width, number in zip_longest(widths[:-1], fine_blocks, fillvalue=0)
+        self.fine, self.rise = (
+            nn.ModuleList(
+                nn.Sequential(*(Block(width, 1, norm) for _ in range(number)))
+                for width, number in zip_longest(widths[:-1], blocks, fillvalue=0)
+            )
+            for blocks in (fine_blocks, rise_blocks)
         )
+        self.read = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels, width in zip(maps, widths, strict=False))
         self.blocks = nn.Sequential(*(Block(widths[-1], dilation, norm) for dilation in dilations))
         self.up = nn.ModuleList(nn.Sequential(*up(coarse, fine, norm)) for fine, coarse in reversed(scales))
         self.leave = nn.Sequential(*_conv(widths[0], widths[0], norm), nn.Conv2d(widths[0], out_channels, 1))
         self.last = nn.Upsample(scale_factor=2, mode="bilinear") if interpolate else nn.Identity()
         initialise(self)
         if not norm:
-            for block in chain(self.blocks, *self.fine):
+            for block in chain(self.blocks, *self.fine, *self.rise):
                 nn.init.zeros_(block.second[0].weight)  # each block begins as the identity, so that depth does no harm
         if skips:
             nn.init.normal_(self.leave[-1].weight, std=0.01)  # it begins near the picture itself
+        for read in self.read:
+            nn.init.zeros_(read.weight)
         stride = 2 ** len(scales)
         halo = 3 + (5 if interpolate else 3) * (stride - 1) + 2 * sum(dilations) * stride
-        halo += 2 * sum(number * 2**scale for scale, number in enumerate(fine_blocks))
+        for blocks in (fine_blocks, rise_blocks):
+            halo += 2 * sum(number * 2**scale for scale, number in enumerate(blocks))
         self.stride, self.halo = self.first * stride, self.first * halo + interpolate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, maps: Sequence[Tensor] = ()) -> Tensor:
         """
         Transform a map.
 
@@ -251,22 +287,26 @@ class SubNet(nn.Module):
         ----------
         x : Tensor, shape (B, in_channels, H, W)
             Values about zero; sides divisible by the stride.
+        maps : sequence of Tensor, optional
+            What it reads too, of each scale's size.
 
         Returns
         -------
         Tensor, shape (B, out_channels, H, W)
             The map that is made.
         """
+        told = [read(each) for read, each in zip(self.read, maps, strict=True)]
         x = self.enter(x)
         passed = []
-        for fine, down in zip(self.fine, self.down, strict=True):
-            x = fine(x)
+        for scale, (fine, down) in enumerate(zip(self.fine, self.down, strict=True)):
+            x = fine(x + told[scale] if told else x)
             passed.append(x)
             x = down(x)
+        x = x + told[-1] if told else x
         x = self.blocks(x)
-        for up in self.up:
+        for up, rise in zip(self.up, reversed(self.rise), strict=True):
             skip = passed.pop()
-            x = up(x) + skip if self.skips else up(x)
+            x = rise(up(x) + skip if self.skips else up(x))
         return self.last(self.leave(x))
 
 

@@ -2,8 +2,10 @@
 CEILNet on photographs behind drawn glass: the shipped net, and small ones that each lack or add one thing.
 
 The small nets are trained alike: the same photographs in the same order, as many steps, as many residual blocks. What
-each one lacks or adds is all that tells it from ``reflection-small``. Of that one, of ``reflection-twice`` and of
-``reflection-layers`` only the figures are kept.
+each one lacks or adds is all that tells it from ``reflection-small``. Two more read the maps of an EfficientNet-Lite0,
+which begins with what it learned of ImageNet in ``reflection-taught``, and with random weights in
+``reflection-untaught``. Of ``reflection``, ``reflection-naive`` and ``reflection-icnn`` the weights are shipped, of the
+others only the figures are kept.
 """
 
 import math
@@ -25,6 +27,7 @@ from xferlib.data.reflections import Blend, ceilnet_blend, naive_blend, zhang_bl
 from xferlib.losses.separation import edge_loss, image_loss, separation_loss
 from xferlib.metrics.restoration import psnr, ssim
 from xferlib.nets.ceilnet import CEILNet
+from xferlib.nets.efficientnet import imagenet_lite
 from xferlib.ops.views import average_views
 from xferlib.train.recipe import Recipe
 from xferlib.train.recipes.loss_network import as_bytes, photographs, reduced
@@ -510,6 +513,7 @@ SMALL = {"widths": (16, 16, 32, 48), "dilations": (1, 2, 4), "edge_dilations": (
 SINGLE = {"widths": (16, 16, 32, 48), "dilations": (1, 1, 2, 2, 4), "edge_dilations": ()}
 """I-CNN alone, with the residual blocks that E-CNN would have. Widths are multiples of 16: with others, gradients of
 dilated kernels in bfloat16 are not finite on some CPUs (oneDNN, in PyTorch 2.13)."""
+READER = {**SMALL, "interpolate": True, "stages": 5}
 
 
 def _recipe(
@@ -518,6 +522,7 @@ def _recipe(
     steps: int,
     blend: Blender,
     loss: Callable = ceilnet_loss,
+    learner: Callable[[], CEILNet] | None = None,
 ) -> Recipe:
     def dataset(data: Path | None, seed: int) -> Dataset:
         return Panes(photographs(data), seed, blend)
@@ -538,8 +543,15 @@ def _recipe(
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
         options={"weight_decay": 1e-4, "warmup": 100, "clip": 0.5, "precision": "bf16-mixed"},
+        learner=learner,
         shipped=name in ("reflection", "reflection-naive", "reflection-icnn"),
     )
+
+
+def _taught() -> CEILNet:
+    net = CEILNet(**READER, norm=False, skips=True)
+    net.backbone = imagenet_lite(READER["stages"])
+    return net
 
 
 SMALL_STEPS = 900
@@ -581,4 +593,6 @@ RECIPES = (
     _recipe("reflection-icnn", SINGLE, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-twice", {**SMALL, "passes": 2}, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-layers", {**SMALL, "layers": 2}, SMALL_STEPS, ceilnet_blend, layers_loss),
+    _recipe("reflection-untaught", READER, SMALL_STEPS, ceilnet_blend),
+    _recipe("reflection-taught", READER, SMALL_STEPS, ceilnet_blend, learner=_taught),
 )
