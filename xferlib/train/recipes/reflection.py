@@ -522,7 +522,6 @@ def _recipe(
     steps: int,
     blend: Blender,
     loss: Callable = ceilnet_loss,
-    learner: Callable[[], CEILNet] | None = None,
 ) -> Recipe:
     def dataset(data: Path | None, seed: int) -> Dataset:
         return Panes(photographs(data), seed, blend)
@@ -543,15 +542,23 @@ def _recipe(
         data="BSDS68, Sun and Hays 80, Urban100 at half size, VOC 2012 (the photographs not held back), blended",
         terms="photographs for research use; cite BSDS, Sun and Hays 2012, Huang et al. 2015, VOC 2012",
         options={"weight_decay": 1e-4, "warmup": 100, "clip": 0.5, "precision": "bf16-mixed"},
-        learner=learner,
         shipped=name in ("reflection", "reflection-naive", "reflection-icnn"),
     )
 
 
-def _taught() -> CEILNet:
-    net = CEILNet(**READER, norm=False, skips=True)
-    net.backbone = imagenet_lite(READER["stages"])
-    return net
+def _taught(untaught: Recipe) -> Recipe:
+    def learner() -> CEILNet:
+        net = CEILNet(**untaught.arguments)
+        net.backbone = imagenet_lite(READER["stages"])
+        return net
+
+    return replace(
+        untaught,
+        name="reflection-taught",
+        learner=learner,
+        data=f"{untaught.data}; the weights of EfficientNet-Lite0, trained on ImageNet",
+        terms=f"{untaught.terms}, Deng et al. 2009; those weights: Apache License 2.0",
+    )
 
 
 SMALL_STEPS = 900
@@ -594,5 +601,5 @@ RECIPES = (
     _recipe("reflection-twice", {**SMALL, "passes": 2}, SMALL_STEPS, ceilnet_blend),
     _recipe("reflection-layers", {**SMALL, "layers": 2}, SMALL_STEPS, ceilnet_blend, layers_loss),
     _recipe("reflection-untaught", READER, SMALL_STEPS, ceilnet_blend),
-    _recipe("reflection-taught", READER, SMALL_STEPS, ceilnet_blend, learner=_taught),
+    _taught(_recipe("reflection-untaught", READER, SMALL_STEPS, ceilnet_blend)),
 )
