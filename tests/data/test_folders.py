@@ -1,12 +1,15 @@
 """A reader's own pictures and masks."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from xferlib.data import folders
 from xferlib.data.folders import VOC, Cityscapes, MaskFolder, masks
-from xferlib.data.images import ImageError
+from xferlib.data.images import ImageError, read_labels
 
 
 def put(root, name, labels, suffix="jpg"):
@@ -59,6 +62,19 @@ def test_classes_are_counted_or_named(folder):
     assert named.classes == ("sky", "roof", "tree", "road")
     with pytest.raises(ImageError, match=r"13.png: value 6; .*classes.txt names 4 classes"):
         named[13]
+
+
+def test_a_mask_is_read_for_its_classes_once_unless_it_changes(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(folders, "read_labels", lambda path: read.append(path.stem) or read_labels(path))
+    assert len(MaskFolder(folder).classes) == len(MaskFolder(folder, "val").classes) == 4
+    assert sorted(read) == [f"{i:02}" for i in range(13)]
+    put(folder, "07", np.full((8, 10), 5), "png")
+    os.utime(folder / "label" / "07.png", ns=(0, 0))
+    assert len(MaskFolder(folder).classes) == 6 and read[13:] == ["07"]
+    put(folder, "07", np.full((8, 10), 255), "png")
+    os.utime(folder / "label" / "07.png", ns=(1, 1))
+    assert len(MaskFolder(folder).classes) == 4
 
 
 def test_names_of_classes_are_utf_8_with_a_mark_or_without(folder):

@@ -49,6 +49,12 @@ def test_the_mean_over_eight_views_turns_with_the_picture(enlarged):
         assert not torch.allclose(predict(turn(image)), turn(predict(image)), atol=1e-2)
 
 
+def test_one_view_copies_neither_the_picture_nor_what_is_made_of_it():
+    assert average_views(lambda view: view, CORNER, 1) is CORNER
+    kept = CORNER.clone()
+    assert average_views(lambda view: view, kept, 8) is not kept and torch.equal(kept, CORNER)
+
+
 @pytest.mark.parametrize("views", [0, 3, 4, -1])
 def test_other_numbers_of_views_are_refused(views):
     with pytest.raises(ValueError, match=f"{views} views; there are 1, 2 with the mirror image, or 8"):

@@ -1,6 +1,7 @@
 """Sets of pictures and masks in a folder: a reader's own, PASCAL VOC 2012 and Cityscapes, all read alike."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -127,16 +128,16 @@ class MaskFolder(Dataset):
             except UnicodeDecodeError as error:
                 raise ImageError(f"{file}: not UTF-8; save it as UTF-8") from error
             return tuple(line.strip() for line in lines if line.strip())
-        found = {path: read_labels(path).unique() for path in masks}
-        for path, values in found.items():
-            if values.max() > VOID:
+        count = 0
+        for path in masks:
+            largest, largest_class = _largest(path, path.stat().st_mtime_ns)
+            if largest > VOID:
                 raise ImageError(
-                    f"{path}: value {int(values.max())}; classes are numbered from 0 to 254, and 255 is void. If these "
-                    "are numbers of objects, write the class of each pixel instead"
+                    f"{path}: value {largest}; classes are numbered from 0 to 254, and 255 is void. If these are "
+                    "numbers of objects, write the class of each pixel instead"
                 )
-        seen = torch.cat(list(found.values()))
-        named = seen[seen != VOID]
-        return tuple(f"class {i}" for i in range(int(named.max()) + 1 if len(named) else 0))
+            count = max(count, largest_class + 1)
+        return tuple(f"class {i}" for i in range(count))
 
     def _chosen(self, count: int) -> list[int]:
         if self.split is None:
@@ -145,6 +146,13 @@ class MaskFolder(Dataset):
             raise ValueError(f"{self.root}: one picture cannot be split; give at least two")
         held = range(HELD_BACK - 1, count, HELD_BACK) if count >= HELD_BACK else [count - 1]
         return [i for i in range(count) if (i in held) == (self.split == "val")]
+
+
+@cache
+def _largest(mask: Path, changed: int) -> tuple[int, int]:
+    """Give the largest value of a mask, and the largest but void, or -1; `changed` is when the file was written."""
+    labels = read_labels(mask)
+    return int(labels.max()), int(labels.where(labels != VOID, -1).max())
 
 
 class VOC(Dataset):

@@ -38,7 +38,7 @@ class View(NamedTuple):
         Tensor, shape (..., H, W) or (..., W, H)
             The view.
         """
-        turned = image.rot90(self.quarters, (-2, -1))
+        turned = image.rot90(self.quarters, (-2, -1)) if self.quarters else image
         return turned.flip(-1) if self.mirrored else turned
 
     def back(self, made: Tensor) -> Tensor:
@@ -156,7 +156,10 @@ def average_views(predict: Callable[[Tensor], Tensor], image: Tensor, views: Vie
     CVPRW 2017, section 3.4, average eight.
     """
     first, *others = views_of(views)
-    total = first.back(predict(first.of(image))).clone()
+    total = first.back(predict(first.of(image)))
+    if not others:
+        return total
+    total = total.clone()
     for view in others:
         total += view.back(predict(view.of(image)))
     return total.div_(views)
