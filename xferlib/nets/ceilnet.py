@@ -94,8 +94,8 @@ class CEILNet(nn.Module):
     # what tells two layers apart, such as blur, shows at the finer scales. Interpolation: a deconvolution leaves
     # stripes, and what is taken away is blurred, so half the size can hold it. Passes: a second look doubles the
     # depth for the few weights that read what the first one took away. Rise blocks: after the coarse scales are known,
-    # the fine ones can be looked at again. Stages: a net that has learned a million photographs knows what things look
-    # like, and a few hundred behind glass do not teach that.
+    # the fine ones can be looked at again. Stages: a net that has learned from a million photographs knows what things
+    # look like; a few hundred behind glass teach that slowly.
 
     def __init__(
         self,
