@@ -12,10 +12,10 @@ from xferlib.nets import efficientnet
 from xferlib.nets.efficientnet import STAGES, EfficientNetLite, imagenet_lite
 
 
-def folded(weights, conv, norm):
+def apart(weights, conv, norm, **how):
     """Convolve and normalise as the file has it, one after the other."""
     return lambda x: F.batch_norm(
-        F.conv2d(x, weights[f"{conv}.weight"]),
+        F.conv2d(x, weights[f"{conv}.weight"], **how),
         *(weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")),
         eps=1e-3,
     )
@@ -24,13 +24,31 @@ def folded(weights, conv, norm):
 @pytest.mark.parametrize(("name", "number"), [("chelsea", 285), ("coffee", 967)])  # an Egyptian cat, an espresso
 def test_with_the_files_own_classifier_it_names_what_a_photograph_shows(name, number):
     weights = efficientnet._weights()
-    head = folded(weights, "_conv_head", "_bn1")
+    head = apart(weights, "_conv_head", "_bn1")
     image = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1)[None] / 255
     small = F.interpolate(image, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
     with torch.inference_mode():
         features = F.relu6(head(imagenet_lite()(small)[-1])).mean((2, 3))
         chances = F.linear(features, weights["_fc.weight"], weights["_fc.bias"]).softmax(1)[0]
     assert chances.argmax() == number and chances[number] > 0.6
+
+
+def test_black_is_read_as_127_128ths_below_0_and_white_as_1():
+    net, read = EfficientNetLite(1), []
+    net.stem.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    net(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 2, 2))
+    assert read[0].unique().tolist() == [-127 / 128, 1.0]
+
+
+def test_norms_are_folded_into_the_convolutions():
+    weights, net, images = efficientnet._weights(), imagenet_lite(1), torch.rand(2, 3, 8, 12)
+    stem = apart(weights, "_conv_stem", "_bn0", stride=2)
+    torch.testing.assert_close(net.stem(images), stem(F.pad(images, (0, 1, 0, 1))), rtol=1e-5, atol=1e-5)
+    alone = apart(weights, "_blocks.0._depthwise_conv", "_blocks.0._bn1", padding=1, groups=32)
+    narrow = apart(weights, "_blocks.0._project_conv", "_blocks.0._bn2")
+    read = torch.rand(2, 32, 5, 6)
+    expected = narrow(F.relu6(alone(read)))
+    torch.testing.assert_close(net.stages[0](read), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_fewer_stages_give_the_same_maps():
