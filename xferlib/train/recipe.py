@@ -172,7 +172,8 @@ def run(
         If the recipe needs real data that is not there.
     RecipeError
         If there should be a checkpoint and is none, the recipe is for the user's own data and none is named, or for
-        drawn pictures and some is, several processes cannot share a batch, or the net of another run would be lost.
+        drawn pictures and some is, several processes cannot share a batch, a package is missing whose weights the net
+        begins with, or the net of another run would be lost.
     """
     if recipe.drawn and data is not None:
         raise RecipeError(

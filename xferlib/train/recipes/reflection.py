@@ -2,10 +2,10 @@
 CEILNet on photographs behind drawn glass: the shipped net, and small ones that each lack or add one thing.
 
 The small nets are trained alike: the same photographs in the same order, as many steps, as many residual blocks. What
-each one lacks or adds is all that tells it from ``reflection-small``. Two more read the maps of an EfficientNet-Lite0,
-which begins with what it learned of ImageNet in ``reflection-taught``, and with random weights in
-``reflection-untaught``. Of ``reflection``, ``reflection-naive`` and ``reflection-icnn`` the weights are shipped, of the
-others only the figures are kept.
+each one lacks or adds is all that tells it from ``reflection-small``. Two more interpolate on the way up and read the
+maps of an EfficientNet-Lite0, which begins with what it learned of ImageNet in ``reflection-taught``, and with random
+weights in ``reflection-untaught``; that is all that tells these two apart. Of ``reflection``, ``reflection-naive`` and
+``reflection-icnn`` the weights are shipped, of the others only the figures are kept.
 """
 
 import math
